@@ -1,0 +1,160 @@
+"""What Cube asks of a Kubernetes API server, in plain data.
+
+Objects are dicts as the API serves them. Every call may raise `Unavailable`; the other errors say what the server said.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from apps.core.errors import DomainError
+
+Manifest = dict[str, Any]
+
+
+class GatewayError(DomainError):
+    """The cluster did not do what was asked. `status` and `reason` are the API server's own."""
+
+    code = "cluster_refused"
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", causes: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.causes = status, reason, causes  # causes: (field path, message)
+
+
+class NotFound(GatewayError):
+    code = "not_found"
+
+
+class AlreadyExists(GatewayError):
+    code = "already_exists"
+
+
+class Conflict(GatewayError):
+    """Somebody changed the object meanwhile."""
+
+    code = "conflict"
+
+
+class Invalid(GatewayError):
+    """The manifest was refused (400, 422): sending it again will not help."""
+
+    code = "invalid_manifest"
+
+
+class Forbidden(GatewayError):
+    """401 or 403: credentials, RBAC, quota or admission said no."""
+
+    code = "forbidden"
+
+
+class VersionExpired(GatewayError):
+    """410: the resourceVersion is too old to watch from; list again."""
+
+    code = "version_expired"
+
+
+class Unavailable(GatewayError):
+    """The API server could not be reached or answered 429/5xx; retrying later is reasonable."""
+
+    code = "cluster_unavailable"
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""  # empty: cluster-scoped
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "ObjectRef":
+        meta = manifest["metadata"]
+        return cls(manifest["apiVersion"], manifest["kind"], meta["name"], meta.get("namespace", ""))
+
+
+@dataclass(frozen=True)
+class ObjectList:
+    items: list[Manifest]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """`object` of a BOOKMARK carries only a newer resourceVersion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Manifest
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    version: str  # "v1.36.2"
+    group_versions: tuple[str, ...] = field(default=())  # ("v1", "batch/v1", …), sorted
+
+
+class Gateway(Protocol):
+    """The synchronous face: web, workers, the watcher."""
+
+    def server_info(self) -> ServerInfo: ...
+
+    def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """POST. Raises AlreadyExists, Invalid, Forbidden, NotFound (no such namespace or kind)."""
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply as field manager "cube", forced: create or make the named fields so. Idempotent."""
+
+    def get(self, ref: ObjectRef) -> Manifest: ...
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        field_selector: str = "",
+    ) -> ObjectList:
+        """All matching objects (paged inside); empty namespace: all namespaces."""
+
+    def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None) -> None:
+        """Background deletion. Deleting what is already gone is fine: no NotFound."""
+
+    def watch(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        resource_version: str,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        timeout_seconds: int = 300,
+    ) -> Iterator[WatchEvent]:
+        """Changes after `resource_version`, with bookmarks, until the server closes. Raises VersionExpired on 410."""
+
+
+class Streams(Protocol):
+    """The asynchronous face: one log follow per container, cheap to hold by the hundred."""
+
+    async def close(self) -> None: ...
+
+    def pod_events(self, *, labels: Mapping[str, str]) -> AsyncIterator[WatchEvent]:
+        """Every matching pod as ADDED, then changes, for ever: lists again on 410, backs off when unreachable."""
+
+    def follow_log(
+        self,
+        *,
+        namespace: str,
+        pod: str,
+        container: str,
+        since_time: str = "",
+        previous: bool = False,
+        follow: bool = True,
+    ) -> AsyncIterator[bytes]:
+        """Raw chunks of the log with timestamps. Ends when the server ends it, which does not mean the container has.
+
+        `since_time` is RFC 3339; the API server cuts it to whole seconds. Raises NotFound, Invalid (container not
+        started yet), Unavailable.
+        """

@@ -1,0 +1,1 @@
+"""An API server kept in a dict."""

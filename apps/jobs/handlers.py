@@ -1,0 +1,1 @@
+"""What happens when jobs, or the cluster, announce something."""

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class JobTemplatesConfig(AppConfig):
+    name = "apps.jobtemplates"
+    label = "jobtemplates"

@@ -1,0 +1,13 @@
+"""Every route of the REST API, version 1."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("apps.accounts.api.urls")),
+    path("", include("apps.clusters.api.urls")),
+    path("", include("apps.jobtemplates.api.urls")),
+    path("", include("apps.logs.api.urls")),
+    path("", include("apps.jobs.api.urls")),
+    path("", include("apps.projects.api.urls")),
+    path("", include("cube.docs")),
+]

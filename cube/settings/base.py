@@ -1,0 +1,307 @@
+"""Settings, all of them from environment variables; the defaults run Cube on a bare laptop.
+
+`docs/configuration.md` lists every variable.
+"""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import environ
+from csp.constants import NONCE, NONE, SELF
+
+from cube import __version__
+
+from .local import load_or_create_secrets, redis_socket
+from .logging import logging_config
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+CUBE_VERSION = __version__
+CUBE_DATA_DIR = Path(env.str("CUBE_DATA_DIR", default=str(BASE_DIR / "var"))).expanduser().resolve()
+
+# -- secrets ---------------------------------------------------------------------------------------------------------
+# With all three given nothing is generated: production sets them and needs no writable data folder for secrets.
+_needs_local = not all(
+    env.str(name, default="") for name in ("CUBE_SECRET_KEY", "CUBE_ENCRYPTION_KEYS", "CUBE_REDIS_URL")
+)
+_local = load_or_create_secrets(CUBE_DATA_DIR) if _needs_local else None
+SECRET_KEY = env.str("CUBE_SECRET_KEY", default="") or (_local or {})["secret_key"]
+# The first key encrypts, all of them decrypt, so that a key can be rotated.
+CUBE_ENCRYPTION_KEYS: list[str] = env.list("CUBE_ENCRYPTION_KEYS", default=[]) or [
+    (_local or {})["encryption_key"]
+]
+
+# -- web -------------------------------------------------------------------------------------------------------------
+DEBUG = env.bool("CUBE_DEBUG", default=False)
+ALLOWED_HOSTS: list[str] = env.list("CUBE_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CUBE_TRUSTED_ORIGINS", default=[])
+CUBE_HTTPS = env.bool("CUBE_HTTPS", default=False)  # behind TLS: secure cookies and HSTS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CUBE_HTTPS else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CUBE_HTTPS
+SECURE_HSTS_SECONDS = 31536000 if CUBE_HTTPS else 0
+SESSION_COOKIE_NAME = "cube_session"
+CSRF_COOKIE_NAME = "cube_csrf"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("CUBE_MAX_BODY_BYTES", default=4 * 1024 * 1024)
+ROOT_URLCONF = "cube.urls"
+ASGI_APPLICATION = "cube.asgi.application"
+APPEND_SLASH = True
+
+LOCAL_APPS = [
+    f"apps.{name}"
+    for name in (
+        "core",
+        "accounts",
+        "projects",
+        "clusters",
+        "quotas",
+        "jobtemplates",
+        "jobs",
+        "logs",
+        "portal",
+        "devcluster",
+    )
+]
+INSTALLED_APPS = [
+    "django_prometheus",
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    *LOCAL_APPS,
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "guardian",
+    "channels",
+    "django_htmx",
+    "django_structlog",
+    "csp",
+    "axes",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "apps.accounts.middleware.AuditRefusals",
+    "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "cube" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "apps.portal.context.shell",
+            ]
+        },
+    }
+]
+
+# -- who -------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+    "apps.accounts.backends.PlatformRoleBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+ANONYMOUS_USER_NAME = None  # guardian: nobody is a tenant without an account
+GUARDIAN_MONKEY_PATCH_USER = False
+LOGIN_URL = "accounts:sign_in"
+LOGIN_REDIRECT_URL = "portal:home"
+LOGOUT_REDIRECT_URL = "accounts:sign_in"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "429.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+# -- data ------------------------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": env.db_url("CUBE_DATABASE_URL", default=f"sqlite:///{CUBE_DATA_DIR / 'cube.sqlite3'}")
+}
+_database = DATABASES["default"]
+if "sqlite" in _database["ENGINE"]:
+    # Measured: WAL + IMMEDIATE + a long time-out give no "database is locked" under several writers.
+    _database["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
+    }
+else:
+    _database["CONN_HEALTH_CHECKS"] = True
+    _database["CONN_MAX_AGE"] = env.int("CUBE_DATABASE_CONN_MAX_AGE", default=60)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CUBE_REDIS_SOCKET = redis_socket(CUBE_DATA_DIR)
+CUBE_REDIS_EMBEDDED = not env.str("CUBE_REDIS_URL", default="")
+if CUBE_REDIS_EMBEDDED:
+    CUBE_REDIS_PASSWORD = (_local or {})["redis_password"]
+    _auth, _path = f":{quote(CUBE_REDIS_PASSWORD)}@", quote(str(CUBE_REDIS_SOCKET))
+    CUBE_REDIS_URL, CELERY_BROKER_URL = f"unix://{_auth}{_path}", f"redis+socket://{_auth}{_path}"
+else:
+    CUBE_REDIS_URL = CELERY_BROKER_URL = env.str("CUBE_REDIS_URL")
+CUBE_REDIS_PREFIX = env.str("CUBE_REDIS_PREFIX", default="cube")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": CUBE_REDIS_URL,
+        "KEY_PREFIX": f"{CUBE_REDIS_PREFIX}:cache",
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [CUBE_REDIS_URL], "prefix": f"{CUBE_REDIS_PREFIX}:channels"},
+    }
+}
+
+# -- work ------------------------------------------------------------------------------------------------------------
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": f"{CUBE_REDIS_PREFIX}:celery:",
+    "visibility_timeout": 3600,
+}
+CELERY_TASK_IGNORE_RESULT = True  # rows hold the truth
+CELERY_TASK_ACKS_LATE = True  # every task is idempotent, so a killed worker's message may come again
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_TASK_SOFT_TIME_LIMIT = 120
+CELERY_TASK_TIME_LIMIT = 180
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+# The one table of ticks. A second beat is harmless: every task is a sweep that claims rows.
+CELERY_BEAT_SCHEDULE = {
+    "jobs-sweep": {"task": "apps.jobs.tasks.sweep_jobs", "schedule": 15.0, "options": {"expires": 14}},
+    "clusters-probe": {
+        "task": "apps.clusters.tasks.probe_clusters",
+        "schedule": 30.0,
+        "options": {"expires": 29},
+    },
+    "accounts-expire": {
+        "task": "apps.accounts.tasks.forget_expired",
+        "schedule": 3600.0,
+        "options": {"expires": 3000},
+    },
+}
+
+# -- clusters --------------------------------------------------------------------------------------------------------
+CUBE_GATEWAY = "apps.clusters.gateway.client.KubernetesGateway"
+CUBE_STREAMS = "apps.clusters.gateway.streams.KubernetesStreams"
+CUBE_KUBECONFIG = env.str("CUBE_KUBECONFIG", default="")  # registered as cluster "default" by `manage.py up`
+CUBE_NAMESPACE_PREFIX = env.str("CUBE_NAMESPACE_PREFIX", default="cube-")
+CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
+
+# -- language, time, files -------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = env.str("CUBE_TIME_ZONE", default="UTC")
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "cube" / "locale"]
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("CUBE_STATIC_ROOT", default=str(CUBE_DATA_DIR / "staticfiles")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+SERVESTATIC_USE_FINDERS = True  # no collectstatic on a laptop
+
+# -- API -------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.accounts.api.authentication.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "apps.core.api.permissions.Refuse"
+    ],  # a view that names nothing answers nobody
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.NewestFirst",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": [
+        "rest_framework.throttling.AnonRateThrottle",
+        "rest_framework.throttling.UserRateThrottle",
+    ],
+    "DEFAULT_THROTTLE_RATES": {
+        "anon": env.str("CUBE_API_RATE_ANONYMOUS", default="60/min"),
+        "user": env.str("CUBE_API_RATE", default="12000/min"),
+    },
+    "EXCEPTION_HANDLER": "apps.core.api.problems.problem_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Cube API",
+    "DESCRIPTION": "Submit training jobs, follow their logs, manage projects. Send `Authorization: Bearer <token>`.",
+    "VERSION": CUBE_VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# -- content security policy -----------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# -- operations ------------------------------------------------------------------------------------------------------
+CUBE_METRICS_TOKEN = env.str("CUBE_METRICS_TOKEN", default="")  # empty: loopback only
+PROMETHEUS_EXPORT_MIGRATIONS = False
+LOGGING = logging_config(
+    format=env.str("CUBE_LOG_FORMAT", default="json"), level=env.str("CUBE_LOG_LEVEL", default="INFO")
+)
+LOGGING_CONFIG = "logging.config.dictConfig"
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+SILENCED_SYSTEM_CHECKS = ["axes.W003"]  # our backend order is deliberate
+
+UNFOLD = {"SITE_TITLE": "Cube", "SITE_HEADER": "Cube", "SITE_URL": "/"}

@@ -1,0 +1,58 @@
+"""Fixtures every room's tests share: a project with one person per role, an outsider, a fake cluster."""
+
+import pytest
+
+from apps.clusters import gateway
+from apps.clusters.gateway import connect as connecting
+from apps.projects.roles import Role
+from apps.projects.services import set_role
+from tests.factories import ClusterFactory, ProjectFactory, UserFactory
+
+
+@pytest.fixture
+def project(db):
+    return ProjectFactory()
+
+
+def _member(project, role):
+    user = UserFactory(username=f"{role}-{project.slug}")
+    set_role(project=project, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def viewer(project):
+    return _member(project, Role.VIEWER)
+
+
+@pytest.fixture
+def member(project):
+    """A developer: the role most people have."""
+    return _member(project, Role.DEVELOPER)
+
+
+@pytest.fixture
+def operator(project):
+    return _member(project, Role.OPERATOR)
+
+
+@pytest.fixture
+def owner(project):
+    return _member(project, Role.OWNER)
+
+
+@pytest.fixture
+def outsider(db):
+    return UserFactory(username="outsider")
+
+
+@pytest.fixture
+def cluster_row(db):
+    return ClusterFactory(slug="default", is_default=True)
+
+
+@pytest.fixture
+def cluster(cluster_row):
+    """The fake gateway behind the default cluster; tests read its `objects` to see what was asked."""
+    connecting._connect.cache_clear()
+    return gateway.connect(cluster_row)
