@@ -5,11 +5,7 @@ import os
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  Said here because every later import would fail less kindly.
-    sys.exit(
-        "Cube needs Python 3.11 or newer; this is "
-        + sys.version.split()[0]
-        + ". Try: make up PYTHON=python3.12"
-    )
+    sys.exit("Cube needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make up PYTHON=python3.12")
 
 
 def main() -> None:

@@ -24,9 +24,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     """The process can do its work: database and Redis answer. 503 names what does not."""
     checks = {"database": _database(), "redis": _redis()}
     healthy = all(state == "ok" for state in checks.values())
-    return JsonResponse(
-        {"status": "ok" if healthy else "unavailable", **checks}, status=200 if healthy else 503
-    )
+    return JsonResponse({"status": "ok" if healthy else "unavailable", **checks}, status=200 if healthy else 503)
 
 
 def _database() -> str:

@@ -10,9 +10,7 @@ class PlatformRoleBackend(BaseBackend):
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         # With an object Django asks about that object alone; roles speak of everything, so answer only the general question.
-        return (
-            obj is None and user_obj.is_active and roles.grants(getattr(user_obj, "platform_role", ""), perm)
-        )
+        return obj is None and user_obj.is_active and roles.grants(getattr(user_obj, "platform_role", ""), perm)
 
     def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
         return bool(user_obj.is_active and getattr(user_obj, "platform_role", ""))

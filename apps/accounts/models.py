@@ -55,9 +55,7 @@ class ApiToken(PublicIdModel, TimestampedModel):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
-    prefix = models.CharField(
-        max_length=16, editable=False, help_text=_("The first characters, to recognise it by.")
-    )
+    prefix = models.CharField(max_length=16, editable=False, help_text=_("The first characters, to recognise it by."))
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scope = models.CharField(max_length=8, choices=TokenScope.choices, default=TokenScope.WRITE)
     expires_at = models.DateTimeField(null=True, blank=True)

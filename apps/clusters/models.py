@@ -21,9 +21,7 @@ class Cluster(TimestampedModel):
     health = models.CharField(max_length=16, choices=Health.choices, default=Health.UNKNOWN, editable=False)
     health_message = models.TextField(blank=True, editable=False)
     version = models.CharField(max_length=60, blank=True, editable=False)
-    capabilities = models.JSONField(
-        default=list, editable=False, help_text=_("API groups and versions served.")
-    )
+    capabilities = models.JSONField(default=list, editable=False, help_text=_("API groups and versions served."))
     has_default_storage = models.BooleanField(default=False, editable=False)
     probed_at = models.DateTimeField(null=True, editable=False)
 
@@ -53,16 +51,12 @@ class ResourceGroup(TimestampedModel):
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="resource_groups")
     slug = models.SlugField(max_length=40)
     name = models.CharField(max_length=120)
-    node_selector = models.JSONField(
-        default=dict, blank=True, help_text=_('Node labels, as in {"pool": "train"}.')
-    )
+    node_selector = models.JSONField(default=dict, blank=True, help_text=_('Node labels, as in {"pool": "train"}.'))
     is_default = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["cluster__slug", "slug"]
-        constraints = [
-            models.UniqueConstraint(fields=["cluster", "slug"], name="one_resource_group_per_slug")
-        ]
+        constraints = [models.UniqueConstraint(fields=["cluster", "slug"], name="one_resource_group_per_slug")]
 
     def __str__(self) -> str:
         return f"{self.cluster.slug}/{self.slug}"

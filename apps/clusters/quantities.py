@@ -68,11 +68,7 @@ class Resources:
         if raw is not None and not isinstance(raw, Mapping):
             raise InvalidInput({path: "Must be an object with cpu, memory and gpu."})
         given = dict(raw or {})
-        errors = {
-            f"{path}.{key}": "Unknown resource; use cpu, memory or gpu."
-            for key in given
-            if key not in DEFAULTS
-        }
+        errors = {f"{path}.{key}": "Unknown resource; use cpu, memory or gpu." for key in given if key not in DEFAULTS}
         values: dict[str, Any] = {}
         for key, default in DEFAULTS.items():
             try:

@@ -18,9 +18,7 @@ class InvalidInput(DomainError):
     code = "invalid_input"
 
     def __init__(self, fields: Mapping[str, str | list[str]]) -> None:
-        self.fields: dict[str, list[str]] = {
-            path: [e] if isinstance(e, str) else list(e) for path, e in fields.items()
-        }
+        self.fields: dict[str, list[str]] = {path: [e] if isinstance(e, str) else list(e) for path, e in fields.items()}
         super().__init__("; ".join(f"{path}: {' '.join(errors)}" for path, errors in self.fields.items()))
 
 

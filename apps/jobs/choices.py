@@ -19,9 +19,7 @@ FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
 UNFINISHED = WAITING | ACTIVE
 
 NEXT: dict[JobStatus, frozenset[JobStatus]] = {
-    JobStatus.QUEUED: frozenset(
-        {JobStatus.STARTING, JobStatus.STOPPING, JobStatus.STOPPED, JobStatus.FAILED}
-    ),
+    JobStatus.QUEUED: frozenset({JobStatus.STARTING, JobStatus.STOPPING, JobStatus.STOPPED, JobStatus.FAILED}),
     # Back to QUEUED: the attempt failed and another one is allowed.
     JobStatus.STARTING: frozenset({JobStatus.RUNNING, JobStatus.STOPPING, JobStatus.QUEUED}) | FINISHED,
     JobStatus.RUNNING: frozenset({JobStatus.STOPPING, JobStatus.QUEUED}) | FINISHED,

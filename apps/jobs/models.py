@@ -30,9 +30,7 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
 
     name = models.CharField(max_length=63, validators=[name_validator])
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
-    resource_group = models.ForeignKey(
-        ResourceGroup, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
+    resource_group = models.ForeignKey(ResourceGroup, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     template_version = models.ForeignKey(TemplateVersion, on_delete=models.PROTECT, related_name="+")
     params = models.JSONField(default=dict, help_text=_("As validated against the version's schema."))
     resources = models.JSONField(
@@ -49,9 +47,7 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     exit_code = models.IntegerField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    submitted_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns")
 
     objects = JobQuerySet.as_manager()
@@ -59,16 +55,12 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(
-                name="job_status_is_known", condition=models.Q(status__in=JobStatus.values)
-            )
+            models.CheckConstraint(name="job_status_is_known", condition=models.Q(status__in=JobStatus.values))
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="job_list"),
             models.Index(fields=["project", "status", "-id"], name="job_list_by_status"),
-            models.Index(
-                fields=["id"], name="job_unfinished", condition=models.Q(status__in=sorted(UNFINISHED))
-            ),
+            models.Index(fields=["id"], name="job_unfinished", condition=models.Q(status__in=sorted(UNFINISHED))),
         ]
 
     def __str__(self) -> str:
@@ -141,9 +133,7 @@ class JobEvent(models.Model):
     status = models.CharField(max_length=16, choices=JobStatus.choices, blank=True)
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True)
     text = models.TextField()
-    actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
         ordering = ["id"]

@@ -38,9 +38,7 @@ class TemplateVersion(models.Model):
 
     class Meta:
         ordering = ["-number"]
-        constraints = [
-            models.UniqueConstraint(fields=["template", "number"], name="one_template_version_per_number")
-        ]
+        constraints = [models.UniqueConstraint(fields=["template", "number"], name="one_template_version_per_number")]
 
     def __str__(self) -> str:
         return f"{self.template.slug} v{self.number}"

@@ -19,7 +19,7 @@ class SecretRef:
 
 @dataclass(frozen=True)
 class Workload:
-    """`workers` > 1 makes an Indexed Job behind a headless service: each worker finds the first as `$CUBE_MASTER_ADDR`."""
+    """With several `workers`: an Indexed Job behind a headless service; each finds the first at `$CUBE_MASTER_ADDR`."""
 
     image: str
     command: tuple[str, ...] = ()  # empty: the image's own entry point

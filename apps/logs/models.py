@@ -30,9 +30,7 @@ class LogStream(models.Model):
     class Meta:
         ordering = ["rank", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["pod_uid", "container", "restart"], name="one_log_stream_per_container_run"
-            )
+            models.UniqueConstraint(fields=["pod_uid", "container", "restart"], name="one_log_stream_per_container_run")
         ]
 
     def __str__(self) -> str:

@@ -39,10 +39,6 @@ def permissions_in(user: Any, project: Project) -> frozenset[str]:
     if general == ALL:
         return general
     mine = Q(projectuserobjectpermission__user=user, projectuserobjectpermission__content_object=project)
-    ours = Q(
-        projectgroupobjectpermission__group__user=user, projectgroupobjectpermission__content_object=project
-    )
-    held = Permission.objects.filter(mine | ours, content_type__app_label="projects").values_list(
-        "codename", flat=True
-    )
+    ours = Q(projectgroupobjectpermission__group__user=user, projectgroupobjectpermission__content_object=project)
+    held = Permission.objects.filter(mine | ours, content_type__app_label="projects").values_list("codename", flat=True)
     return general | (frozenset(held) & ALL)

@@ -18,9 +18,7 @@ def set_role(*, project: Project, user: Any, role: Role, actor: Any = None) -> M
     """Give `user` exactly the permissions `role` implies, whatever they held before."""
     membership, _ = Membership.objects.update_or_create(project=project, user=user, defaults={"role": role})
     _make_grants_match(project, user, PERMISSIONS[role])
-    audit.record(
-        actor=actor, action="project.set_role", target=user, project=project.slug, detail={"role": str(role)}
-    )
+    audit.record(actor=actor, action="project.set_role", target=user, project=project.slug, detail={"role": str(role)})
     publish(MembershipChanged(project_id=project.pk, user_id=user.pk))
     return membership
 

@@ -19,9 +19,7 @@ class TenantNamespace(ProjectOwned, TimestampedModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["project", "cluster"], name="one_namespace_per_project_and_cluster"
-            ),
+            models.UniqueConstraint(fields=["project", "cluster"], name="one_namespace_per_project_and_cluster"),
             models.UniqueConstraint(fields=["cluster", "name"], name="one_project_per_namespace"),
         ]
 

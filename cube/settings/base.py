@@ -28,9 +28,7 @@ _needs_local = not all(
 _local = load_or_create_secrets(CUBE_DATA_DIR) if _needs_local else None
 SECRET_KEY = env.str("CUBE_SECRET_KEY", default="") or (_local or {})["secret_key"]
 # The first key encrypts, all of them decrypt, so that a key can be rotated.
-CUBE_ENCRYPTION_KEYS: list[str] = env.list("CUBE_ENCRYPTION_KEYS", default=[]) or [
-    (_local or {})["encryption_key"]
-]
+CUBE_ENCRYPTION_KEYS: list[str] = env.list("CUBE_ENCRYPTION_KEYS", default=[]) or [(_local or {})["encryption_key"]]
 
 # -- web -------------------------------------------------------------------------------------------------------------
 DEBUG = env.bool("CUBE_DEBUG", default=False)
@@ -154,9 +152,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
 # -- data ------------------------------------------------------------------------------------------------------------
-DATABASES = {
-    "default": env.db_url("CUBE_DATABASE_URL", default=f"sqlite:///{CUBE_DATA_DIR / 'cube.sqlite3'}")
-}
+DATABASES = {"default": env.db_url("CUBE_DATABASE_URL", default=f"sqlite:///{CUBE_DATA_DIR / 'cube.sqlite3'}")}
 _database = DATABASES["default"]
 if "sqlite" in _database["ENGINE"]:
     # Measured: WAL + IMMEDIATE + a long time-out give no "database is locked" under several writers.
@@ -247,9 +243,7 @@ REST_FRAMEWORK = {
         "apps.accounts.api.authentication.BearerTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "apps.core.api.permissions.Refuse"
-    ],  # a view that names nothing answers nobody
+    "DEFAULT_PERMISSION_CLASSES": ["apps.core.api.permissions.Refuse"],  # a view that names nothing answers nobody
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

@@ -11,9 +11,7 @@ from .base import env
 SECRET_KEY = "a-test-suite-needs-no-secret-but-axes-wants-a-long-one"  # noqa: S105
 _url = env.str("CUBE_TEST_DATABASE_URL", default="")
 DATABASES = {
-    "default": env.db_url_config(_url)
-    if _url
-    else {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    "default": env.db_url_config(_url) if _url else {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -23,16 +23,11 @@ def field_errors(detail: Any, path: str = "") -> list[dict[str, str]]:
     """Flatten DRF's nested error detail to `[{"field": "params.image", "message": "…"}]`."""
     match detail:
         case dict():
-            return [
-                e for key, value in detail.items() for e in field_errors(value, f"{path}.{key}".lstrip("."))
-            ]
+            return [e for key, value in detail.items() for e in field_errors(value, f"{path}.{key}".lstrip("."))]
         case list() if any(isinstance(item, dict | list) for item in detail):
             return [e for i, item in enumerate(detail) for e in field_errors(item, f"{path}[{i}]")]
         case list():
-            return [
-                {"field": path.removesuffix("non_field_errors").rstrip("."), "message": str(m)}
-                for m in detail
-            ]
+            return [{"field": path.removesuffix("non_field_errors").rstrip("."), "message": str(m)} for m in detail]
         case _:
             return [{"field": path, "message": str(detail)}]
 
@@ -88,17 +83,9 @@ def _from_framework(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, exceptions.ValidationError):
         errors = field_errors(response.data)
         detail = "; ".join(f"{e['field']}: {e['message']}".removeprefix(": ") for e in errors)
-        response.data = problem(
-            status=400, title="Invalid input", code="invalid_input", detail=detail, errors=errors
-        )
+        response.data = problem(status=400, title="Invalid input", code="invalid_input", detail=detail, errors=errors)
         return response
-    code = (
-        "not_found"
-        if isinstance(exc, Http404)
-        else "not_allowed"
-        if isinstance(exc, PermissionDenied)
-        else ""
-    )
+    code = "not_found" if isinstance(exc, Http404) else "not_allowed" if isinstance(exc, PermissionDenied) else ""
     detail = response.data.get("detail") if isinstance(response.data, dict) else response.data
     response.data = problem(
         status=response.status_code,
