@@ -175,7 +175,7 @@ def _volumes(plan: JobPlan) -> list[dict[str, Any]]:
     )
     volumes: list[dict[str, Any]] = [
         {"name": "workspace", **workspace},
-        # PyTorch's data loaders need more shared memory than the 64 MiB a container gets; it counts as the pod's memory.
+        # PyTorch's data loaders outgrow the 64 MiB of shared memory a container gets; this counts as the pod's memory.
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
     if plan.workload.files:

@@ -13,7 +13,7 @@ from .choices import JobStatus
 from .models import Attempt, Job, JobQuerySet
 from .plan import JobPlan
 
-PATIENCE = timedelta(seconds=20)  # how long a queued job may wait for its message before the sweep sends another
+PATIENCE = timedelta(seconds=15)  # how long a queued job may wait for its message before the sweep sends another
 
 
 def plan_for(job: Job, *, attempt: int, has_workspace: bool) -> JobPlan:

@@ -23,6 +23,7 @@ from apps.jobtemplates.schema import clean_params
 from apps.projects.models import Project
 from apps.quotas.selectors import namespace_name
 
+from . import selectors
 from .choices import JobStatus, Reason
 from .events import JobDeleted, JobQueued, JobStatusChanged, PodChanged, StopRequested
 from .models import Attempt, Job, JobEvent, Pod
@@ -196,8 +197,7 @@ def record_pod(*, job_id: int, facts: PodFacts, deleted: bool = False) -> None:
     attempt = job.attempts.filter(number=facts.attempt).first()
     if attempt is None:
         return
-    pod, changed = _upsert_pod(attempt, facts, deleted)
-    if changed:
+    if _upsert_pod(attempt, facts, deleted):
         publish(PodChanged(job_id=job.pk, job_uid=str(job.uid)))
     if job.is_finished or attempt.number != _latest_number(job) or deleted:
         return
@@ -257,6 +257,14 @@ def record_gone(*, job_id: int, attempt: int) -> None:
         _fail(job, Failure(Reason.LOST, "Its object was deleted from the cluster by somebody else.", None))
 
 
+@transaction.atomic
+def claim_forgotten(*, limit: int) -> list[int]:
+    """Ids of queued jobs whose launch message seems lost. Each is given out at most once per `PATIENCE`."""
+    ids = list(selectors.forgotten_in_queue().order_by("id").values_list("id", flat=True)[:limit])
+    Job.objects.filter(pk__in=ids).update(updated_at=timezone.now())
+    return ids
+
+
 # -- the pieces -------------------------------------------------------------------------------------------------------
 def _locked(job_id: int) -> Job:
     """The row under lock. Raises Job.DoesNotExist: a deleted job has nothing left to record."""
@@ -289,7 +297,8 @@ def _fail(job: Job, failure: Failure) -> None:
     job.move_to(JobStatus.QUEUED)
     job.started_at = None
     _add_attempt(job, number=number + 1)
-    text = f"Attempt {number} failed: {failure.message or failure.reason} Trying again ({number + 1} of {job.max_retries + 1})."
+    why = failure.message or failure.reason
+    text = f"Attempt {number} failed: {why} Trying again ({number + 1} of {job.max_retries + 1})."
     _save(job, text, reason=failure.reason)
     publish(JobQueued(job_id=job.pk))
 
@@ -338,13 +347,14 @@ def _announce(job: Job) -> None:
     )
 
 
-def _upsert_pod(attempt: Attempt, facts: PodFacts, deleted: bool) -> tuple[Pod, bool]:
+def _upsert_pod(attempt: Attempt, facts: PodFacts, deleted: bool) -> bool:
+    """Returns whether anything is new."""
     known = Pod.objects.filter(attempt=attempt, uid=facts.uid).first()
     if known is None:
         # The controller may replace a pod before its own row arrives; rows are never removed, so history stays.
         known = Pod(attempt=attempt, uid=facts.uid, name=facts.name)
     elif known.phase in {"Succeeded", "Failed"} and facts.phase not in {"Succeeded", "Failed"}:
-        return known, False  # an old message that came late
+        return False  # an old message that came late
     values = {
         "rank": facts.rank,
         "node": facts.node,
@@ -363,4 +373,4 @@ def _upsert_pod(attempt: Attempt, facts: PodFacts, deleted: bool) -> tuple[Pod, 
         for name, value in values.items():
             setattr(known, name, value)
         known.save()
-    return known, changed
+    return changed

@@ -5,7 +5,7 @@ from celery import shared_task
 from apps.clusters.gateway import Unavailable
 from apps.clusters.selectors import usable_clusters
 
-from . import launching, selectors, sweep
+from . import launching, services, sweep
 
 again = {"autoretry_for": (Unavailable,), "retry_backoff": True, "retry_backoff_max": 60, "max_retries": 8}
 BATCH = 500
@@ -29,7 +29,7 @@ def remove_all(*, cluster_id: int, namespace: str, job_uid: str) -> None:
 @shared_task
 def sweep_jobs() -> None:
     """The tick: send forgotten launches again, and look at each cluster in a task of its own."""
-    for job_id in selectors.forgotten_in_queue().order_by("id").values_list("id", flat=True)[:BATCH]:
+    for job_id in services.claim_forgotten(limit=BATCH):
         launch_job.delay(job_id=job_id)
     for cluster in usable_clusters():
         sweep_cluster.apply_async(kwargs={"cluster_id": cluster.pk}, expires=30)

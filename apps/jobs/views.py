@@ -1,5 +1,7 @@
 """Pages of jobs. Each asks its door (`ProjectPage.perm`), reads rows, and makes one service call per verb."""
 
+import contextlib
+import uuid as uuids
 from typing import Any
 
 from django.contrib import messages
@@ -24,6 +26,15 @@ from .models import Job
 
 PAGE = 50
 LISTED = ("template_version__template", "submitted_by", "cluster")
+
+
+def read_uids(texts: list[str]) -> list[uuids.UUID]:
+    """The well-formed ones; anything else in an address names no job."""
+    found = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            found.append(uuids.UUID(text))
+    return found
 
 
 class JobList(ProjectPage, TemplateView):
@@ -150,14 +161,9 @@ class Submit(ProjectPage, TemplateView):
 
     @cached_property
     def source(self) -> Job | None:
-        uid = self.request.GET.get("clone")
-        if not uid:
-            return None
-        jobs = Job.objects.visible_to(self.request.user).filter(project=self.project)
-        try:
-            return jobs.select_related("cluster", "template_version__template").filter(uid=uid).first()
-        except (ValueError, DomainError):
-            return None
+        uids = read_uids([self.request.GET.get("clone", "")])
+        jobs = Job.objects.visible_to(self.request.user).filter(project=self.project, uid__in=uids)
+        return jobs.select_related("cluster", "template_version__template").first()
 
     @cached_property
     def version(self) -> Any:
@@ -279,7 +285,7 @@ class StopMany(ProjectPage, View):
     http_method_names = ["post"]
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        uids = [uid for uid in request.POST.getlist("uid")[:200] if len(uid) == 36]
+        uids = read_uids(request.POST.getlist("uid")[:200])
         jobs = Job.objects.visible_to(request.user, self.perm).filter(project=self.project)
         stopped = 0
         for job in jobs.filter(Q(uid__in=uids) & Q(status__in=UNFINISHED - {JobStatus.STOPPING})):
