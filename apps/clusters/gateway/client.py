@@ -1,11 +1,11 @@
 """The synchronous face over the official client. Only JSON passes here: typed models cost 10 to 20 times the CPU."""
 
-import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+import orjson
 import urllib3
 from django.utils.translation import gettext as _
 from kubernetes.client import ApiClient, Configuration
@@ -13,23 +13,10 @@ from kubernetes.client import ApiClient, Configuration
 from .answers import read_object, refusal, status_refusal
 from .base import Manifest, NotFound, ObjectList, ObjectRef, ServerInfo, Unavailable, VersionExpired, WatchEvent
 from .kubeconfig import Kubeconfig, parse
+from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, selection, watching
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 20.0
-WATCH_SLACK_SECONDS = 15.0  # on top of what the server was asked to end by itself
-PAGE = 500
 POOL = 16
 FIELD_MANAGER = "cube"
-# A peer that vanished without a word (a node lost, a firewall's idle cut) is noticed after about a minute.
-KEEPALIVE = [
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-        if hasattr(socket, name)
-    ),
-]
 
 
 class KubernetesGateway:
@@ -39,7 +26,7 @@ class KubernetesGateway:
         config = parse(kubeconfig)
         self._headers = {**config.headers, "Accept": "application/json", "User-Agent": "cube"}
         self._server = config.server
-        self._rest = _rest(config)
+        self._pool = _pool(config)
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
     def server_info(self) -> ServerInfo:
@@ -78,7 +65,7 @@ class KubernetesGateway:
         field_selector: str = "",
     ) -> ObjectList:
         path = self._path(api_version, kind, namespace)
-        query = _selection(labels) | ({"fieldSelector": field_selector} if field_selector else {})
+        query = selection(labels) | ({"fieldSelector": field_selector} if field_selector else {})
         try:
             return self._list(path, query | {"limit": str(PAGE)}, api_version, kind)
         except VersionExpired:  # The list changed too much between two pages; in one piece it cannot.
@@ -104,12 +91,7 @@ class KubernetesGateway:
         labels: Mapping[str, str] | None = None,
         timeout_seconds: int = 300,
     ) -> Iterator[WatchEvent]:
-        query = _selection(labels) | {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(timeout_seconds),
-        }
+        query = selection(labels) | watching(resource_version, timeout_seconds)
         path = self._path(api_version, kind, namespace)
         response = self._send("GET", path, query=query, read_seconds=timeout_seconds + WATCH_SLACK_SECONDS)
         try:
@@ -182,14 +164,14 @@ class KubernetesGateway:
     ) -> Any:
         """The open response of a 2xx answer; every other answer is raised as what it means."""
         try:
-            response = self._rest.request(
+            response = self._pool.request(
                 method,
-                self._server + path,
-                query_params=list((query or {}).items()),
-                headers={**self._headers, "Content-Type": content_type},
-                body=body,
-                _preload_content=False,
-                _request_timeout=(CONNECT_SECONDS, read_seconds),
+                f"{self._server}{path}?{urlencode(query)}" if query else self._server + path,
+                headers=self._headers | ({"Content-Type": content_type} if body is not None else {}),
+                body=None if body is None else orjson.dumps(body),
+                preload_content=False,
+                redirect=False,  # Credentials go to the server that was registered and nowhere else.
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
             )
             if 200 <= response.status < 300:
                 return response
@@ -211,7 +193,11 @@ def read_event(line: bytes) -> WatchEvent:
     return WatchEvent(event["type"], obj)
 
 
-def _rest(config: Kubeconfig) -> Any:
+def _pool(config: Kubeconfig) -> urllib3.PoolManager:
+    """The connection pool as the official client sets it up.
+
+    Its own `request` is left aside: it prints bodies into exceptions, which may hold secrets.
+    """
     settings = Configuration()
     settings.host = config.server
     settings.retries = False  # Callers know what may be repeated; redirects are not followed either.
@@ -222,19 +208,15 @@ def _rest(config: Kubeconfig) -> Any:
     settings.tls_server_name = config.server_name or None
     if config.is_loopback:
         settings.proxy = None
-    rest = ApiClient(settings).rest_client
+    pool: urllib3.PoolManager = ApiClient(settings).rest_client.pool_manager
     if context := config.tls():  # In memory, so that no key stays in a file while connections are made.
-        rest.pool_manager.connection_pool_kw["ssl_context"] = context
-        rest.pool_manager.connection_pool_kw.pop("ca_certs", None)
-    return rest
+        pool.connection_pool_kw["ssl_context"] = context
+        pool.connection_pool_kw.pop("ca_certs", None)
+    return pool
 
 
 def _root(api_version: str) -> str:
     return f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-
-
-def _selection(labels: Mapping[str, str] | None) -> dict[str, str]:
-    return {"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}
 
 
 def _lines(response: Any) -> Iterator[bytes]:

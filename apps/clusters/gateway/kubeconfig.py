@@ -101,7 +101,8 @@ def parse(text: str) -> Kubeconfig:
 def inline_files(text: str, folder: Path) -> str:
     """The same kubeconfig with the files it names read into it, as `kubectl config view --flatten` does.
 
-    Paths are relative to `folder`. For kubeconfigs that are already the operator's own, never for what arrives over the network.
+    Paths are relative to `folder`. For kubeconfigs that are already the operator's own, never for what arrives
+    over the network.
     """
     document = _load(text)
     for section, key in (("clusters", "cluster"), ("users", "user")):
