@@ -31,19 +31,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 CLUSTER_SCOPED = frozenset({"Namespace", "Node", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding"})
 KINDS: dict[str, frozenset[str]] = {
     "v1": frozenset(
-        [
-            "Namespace",
-            "Node",
-            "Pod",
-            "Service",
-            "ServiceAccount",
-            "Secret",
-            "ConfigMap",
-            "PersistentVolumeClaim",
-            "LimitRange",
-            "ResourceQuota",
-            "Event",
-        ]
+        {"Namespace", "Node", "Pod", "Service", "ServiceAccount", "Secret", "ConfigMap", "Event"}
+        | {"PersistentVolumeClaim", "LimitRange", "ResourceQuota"}
     ),
     "batch/v1": frozenset({"Job", "CronJob"}),
     "apps/v1": frozenset({"Deployment", "StatefulSet", "DaemonSet"}),
