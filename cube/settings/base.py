@@ -193,7 +193,10 @@ CHANNEL_LAYERS = {
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": f"{CUBE_REDIS_PREFIX}:celery:",
     "visibility_timeout": 3600,
+    "socket_connect_timeout": 2,
 }
+# A broker that is away must not hold a request: the row is saved, and the sweep sends what was not sent.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 CELERY_TASK_IGNORE_RESULT = True  # rows hold the truth
 CELERY_TASK_ACKS_LATE = True  # every task is idempotent, so a killed worker's message may come again
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

@@ -119,8 +119,10 @@ class Gateway(Protocol):
     ) -> ObjectList:
         """All matching objects (paged inside); empty namespace: all namespaces."""
 
-    def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None) -> None:
-        """Background deletion. Deleting what is already gone is fine: no NotFound."""
+    def delete(
+        self, ref: ObjectRef, *, propagation: Literal["Background", "Foreground"] = "Background", grace_seconds: int | None = None
+    ) -> None:
+        """Deleting what is already gone is fine: no NotFound. Foreground: the object stays until its dependents are gone."""
 
     def watch(
         self,
