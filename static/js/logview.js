@@ -341,7 +341,7 @@ export class LogView {
     });
     find.addEventListener("keydown", (event) => {
       if (event.key === "Enter") { event.preventDefault(); this.#step(event.shiftKey ? -1 : 1); }
-      if (event.key === "Escape") { find.value = this.query = ""; this.#search(); this.#redraw(); body.focus(); }
+      if (event.key === "Escape") { find.value = this.query = ""; this.#search(); this.#redraw(); body.focus({ preventScroll: true }); }
     });
     next.addEventListener("click", () => this.#step(1));
     previous.addEventListener("click", () => this.#step(-1));
