@@ -110,7 +110,8 @@ document.addEventListener("click", async (event) => {
 });
 
 async function copy(button) {
-  const source = button.dataset.copyFrom ? document.querySelector(button.dataset.copyFrom) : null;
+  const near = button.closest("figure") ?? document;
+  const source = button.dataset.copyFrom ? near.querySelector(button.dataset.copyFrom) : null;
   const words = source ? source.value ?? source.textContent : button.dataset.copy;
   try {
     await navigator.clipboard.writeText(words);
