@@ -1,9 +1,14 @@
-from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery
+from typing import Any
+
+from django.db.models import F, Max, OuterRef, Prefetch, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from apps.core.errors import InvalidInput
 
 from .models import JobTemplate, TemplateVersion
+
+# What people read about a template; it may change without a new version.
+WORDS = ("name", "summary", "description", "category", "icon", "position")
 
 
 def with_latest(templates: QuerySet[JobTemplate]) -> QuerySet[JobTemplate]:
@@ -25,3 +30,13 @@ def latest_version(slug: str) -> TemplateVersion:
     if version is None:
         raise InvalidInput({"template": _("There is no template '%(slug)s'.") % {"slug": str(slug)[:80]}})
     return version
+
+
+def words_of(slug: str) -> dict[str, Any]:
+    """The words of a template as `publish_version` takes them; empty when there is none."""
+    return JobTemplate.objects.filter(slug=slug).values(*WORDS).first() or {}
+
+
+def newest_number(slug: str) -> int:
+    """The number of the newest version, 0 when there is none."""
+    return TemplateVersion.objects.filter(template__slug=slug).aggregate(Max("number"))["number__max"] or 0
