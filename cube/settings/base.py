@@ -226,6 +226,21 @@ CUBE_GATEWAY = "apps.clusters.gateway.client.KubernetesGateway"
 CUBE_STREAMS = "apps.clusters.gateway.streams.KubernetesStreams"
 CUBE_KUBECONFIG = env.str("CUBE_KUBECONFIG", default="")  # registered as cluster "default" by `manage.py up`
 CUBE_NAMESPACE_PREFIX = env.str("CUBE_NAMESPACE_PREFIX", default="cube-")
+# What jobs may not reach: private and link-local ranges, which is where clusters and cloud metadata live.
+CUBE_EGRESS_EXCEPT: list[str] = env.list(
+    "CUBE_EGRESS_EXCEPT",
+    default=[
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    ],
+)
+CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
+CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------
