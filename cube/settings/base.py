@@ -56,6 +56,7 @@ LOCAL_APPS = [
         "projects",
         "clusters",
         "quotas",
+        "datasets",
         "jobtemplates",
         "jobs",
         "logs",
@@ -226,6 +227,7 @@ CUBE_GATEWAY = "apps.clusters.gateway.client.KubernetesGateway"
 CUBE_STREAMS = "apps.clusters.gateway.streams.KubernetesStreams"
 CUBE_KUBECONFIG = env.str("CUBE_KUBECONFIG", default="")  # registered as cluster "default" by `manage.py up`
 CUBE_NAMESPACE_PREFIX = env.str("CUBE_NAMESPACE_PREFIX", default="cube-")
+CUBE_TOOLS_IMAGE = env.str("CUBE_TOOLS_IMAGE", default="python:3.11-slim")  # lists workspaces; needs only python3
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------

@@ -120,9 +120,16 @@ class Gateway(Protocol):
         """All matching objects (paged inside); empty namespace: all namespaces."""
 
     def delete(
-        self, ref: ObjectRef, *, propagation: Literal["Background", "Foreground"] = "Background", grace_seconds: int | None = None
+        self,
+        ref: ObjectRef,
+        *,
+        propagation: Literal["Background", "Foreground"] = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
         """Deleting what is already gone is fine: no NotFound. Foreground: the object stays until its dependents are gone."""
+
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        """The log of a container as it is now, from its beginning. Following is `Streams.follow_log`."""
 
     def watch(
         self,
