@@ -1,0 +1,27 @@
+from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery
+from django.utils.translation import gettext as _
+
+from apps.core.errors import InvalidInput
+
+from .models import JobTemplate, TemplateVersion
+
+
+def with_latest(templates: QuerySet[JobTemplate]) -> QuerySet[JobTemplate]:
+    """The same templates with `.latest` at hand: one more query, however many there are."""
+    newest = TemplateVersion.objects.filter(template=OuterRef("template")).order_by("-number").values("pk")[:1]
+    latest = TemplateVersion.objects.alias(newest=Subquery(newest)).filter(pk=F("newest")).select_related("template")
+    return templates.prefetch_related(Prefetch("versions", queryset=latest, to_attr="latest_versions"))
+
+
+def enabled_templates() -> QuerySet[JobTemplate]:
+    """What may be submitted now, in the order of the gallery, each with its `.latest` version."""
+    return with_latest(JobTemplate.objects.enabled())
+
+
+def latest_version(slug: str) -> TemplateVersion:
+    """The newest version of an enabled template. Raises `InvalidInput` at `template`: a disabled one is as good as none."""
+    versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
+    version = versions.order_by("-number").first()
+    if version is None:
+        raise InvalidInput({"template": _("There is no template '%(slug)s'.") % {"slug": str(slug)[:80]}})
+    return version
