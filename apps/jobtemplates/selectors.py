@@ -25,3 +25,11 @@ def latest_version(slug: str) -> TemplateVersion:
     if version is None:
         raise InvalidInput({"template": _("There is no template '%(slug)s'.") % {"slug": str(slug)[:80]}})
     return version
+
+
+def find_version(slug: str, number: int | None = None) -> TemplateVersion | None:
+    """The named version of an enabled template, the newest without a number, or None."""
+    versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
+    if number is not None:
+        versions = versions.filter(number=number)
+    return versions.order_by("-number").first()
