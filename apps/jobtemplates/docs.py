@@ -1,5 +1,6 @@
 """What a template takes, in words: made from its schema, so that it is never out of date."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ class ParamDoc:
     choices: tuple[str, ...]
     group: str
     advanced: bool
+
+    @property
+    def default_text(self) -> str:
+        return self.default if isinstance(self.default, str) else json.dumps(self.default, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -152,3 +157,8 @@ def _example(param: Param) -> Any:
         Kind.PATH: "train/main.py",
         Kind.SECRET: "my-secret/KEY",
     }.get(param.kind, param.ui.get("placeholder") or "…")
+
+
+def example_json(doc: TemplateDoc) -> str:
+    """The body of `POST /api/v1/projects/<slug>/jobs/`, ready to paste."""
+    return json.dumps(doc.example, indent=2, ensure_ascii=False)

@@ -170,7 +170,10 @@ def _property_problems(schema: Any, at: str) -> Problems:
     for name, spec in schema["properties"].items():
         place = f"{at}.properties.{name}"
         if not NAME.fullmatch(name):
-            yield place, _("A name has lower-case letters, digits and '_', begins with a letter, at most 40 characters.")
+            yield (
+                place,
+                _("A name has lower-case letters, digits and '_', begins with a letter, at most 40 characters."),
+            )
         yield from _spec_problems(spec, place)
 
 

@@ -1,9 +1,14 @@
-from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery
+from typing import Any
+
+from django.db.models import F, Max, OuterRef, Prefetch, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from apps.core.errors import InvalidInput
 
 from .models import JobTemplate, TemplateVersion
+
+# What people read about a template; it may change without a new version.
+WORDS = ("name", "summary", "description", "category", "icon", "position")
 
 
 def with_latest(templates: QuerySet[JobTemplate]) -> QuerySet[JobTemplate]:
@@ -27,9 +32,20 @@ def latest_version(slug: str) -> TemplateVersion:
     return version
 
 
+<<<<<<< HEAD
 def find_version(slug: str, number: int | None = None) -> TemplateVersion | None:
     """The named version of an enabled template, the newest without a number, or None."""
     versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
     if number is not None:
         versions = versions.filter(number=number)
     return versions.order_by("-number").first()
+=======
+def words_of(slug: str) -> dict[str, Any]:
+    """The words of a template as `publish_version` takes them; empty when there is none."""
+    return JobTemplate.objects.filter(slug=slug).values(*WORDS).first() or {}
+
+
+def newest_number(slug: str) -> int:
+    """The number of the newest version, 0 when there is none."""
+    return TemplateVersion.objects.filter(template__slug=slug).aggregate(Max("number"))["number__max"] or 0
+>>>>>>> people

@@ -17,9 +17,9 @@ from .models import JobTemplate, TemplateVersion
 from .params import ordered
 from .rendering import check_body
 from .schema import check_schema
+from .selectors import WORDS
 
 SHIPPED = Path(__file__).parent / "shipped"
-WORDS = ("name", "summary", "description", "category", "icon", "position")  # what may change without a new version
 
 
 def publish_version(
@@ -92,6 +92,12 @@ def _validate(row: JobTemplate | TemplateVersion) -> None:
         row.full_clean(exclude={"schema", "body"})
     except ValidationError as refusal:
         raise InvalidInput(refusal.message_dict) from None
+
+
+@transaction.atomic
+def describe_template(*, template: JobTemplate, actor: Any, **words: Any) -> JobTemplate:
+    """Change what people read about a template (`selectors.WORDS`); versions stay. Raises `InvalidInput`."""
+    return _described(template.slug, words, actor)
 
 
 @transaction.atomic

@@ -147,7 +147,9 @@ def _check_pattern(spec: Mapping[str, Any], value: str) -> None:
 
 def clean_image(value: str) -> str:
     if any(character.isspace() for character in value):
-        raise Refused(_("An image name has no spaces: %(example)s") % {"example": "registry.example.com/team/train:1.2"})
+        raise Refused(
+            _("An image name has no spaces: %(example)s") % {"example": "registry.example.com/team/train:1.2"}
+        )
     match = _IMAGE.fullmatch(value) if len(value) <= 600 else None
     if match is None or len(match["name"]) > MAX_IMAGE:
         raise Refused(

@@ -34,6 +34,11 @@ class Server:
         return FakeStreams(self.kubeconfig) if self.name == "fake" else KubernetesStreams(self.kubeconfig)
 
 
+@pytest.fixture(autouse=True)
+def _fresh_clusters():
+    """In place of the suite's: one server lives for the whole module here, the fake one as well."""
+
+
 @pytest.fixture(scope="module", params=["fake", "devcluster", "real"])
 def server(request, tmp_path_factory) -> Iterator[Server]:
     if request.param == "fake":
