@@ -56,6 +56,7 @@ LOCAL_APPS = [
         "projects",
         "clusters",
         "quotas",
+        "datasets",
         "jobtemplates",
         "jobs",
         "logs",
@@ -241,6 +242,7 @@ CUBE_EGRESS_EXCEPT: list[str] = env.list(
 )
 CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
 CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
+CUBE_TOOLS_IMAGE = env.str("CUBE_TOOLS_IMAGE", default="python:3.11-slim")  # lists workspaces; needs only python3
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------
