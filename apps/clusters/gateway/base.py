@@ -130,15 +130,7 @@ class Gateway(Protocol):
         """All matching objects (paged inside); empty namespace: all namespaces."""
 
     def delete(
-<<<<<<< HEAD
-        self,
-        ref: ObjectRef,
-        *,
-        propagation: Literal["Background", "Foreground"] = "Background",
-        grace_seconds: int | None = None,
-=======
         self, ref: ObjectRef, *, propagation: Propagation = "Background", grace_seconds: int | None = None
->>>>>>> people
     ) -> None:
         """Delete the object and what it owns. Deleting what is already gone is fine: no NotFound.
 
@@ -147,7 +139,10 @@ class Gateway(Protocol):
         """
 
     def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
-        """The log of a container as it is now, from its beginning. Following is `Streams.follow_log`."""
+        """The log of a container as it is now, from its beginning, without timestamps. Following: `Streams.follow_log`.
+
+        Raises NotFound (no such pod) and Invalid (no such container, or not started yet).
+        """
 
     def watch(
         self,
