@@ -152,9 +152,7 @@ def _require_platform_admin(actor: User | None) -> None:
 def _require_another_admin(user: User) -> None:
     admins = User.objects.filter(Q(is_superuser=True) | Q(platform_role=PlatformRole.PLATFORM_ADMIN), is_active=True)
     if not user.is_superuser and not admins.exclude(pk=user.pk).exists():
-        raise NotAllowed(
-            _("%(user)s is the last platform admin. Give somebody else that role first.") % {"user": user}
-        )
+        raise NotAllowed(_("%(user)s is the last platform admin. Give somebody else that role first.") % {"user": user})
 
 
 # -- tokens ----------------------------------------------------------------------------------------------------------
