@@ -2,6 +2,6 @@
 
 __version__ = "0.1.0"
 
-from .celery import app as celery_app  # noqa: E402  Every process that imports Cube sends its tasks to our broker.
+from .celery import app as celery_app
 
 __all__ = ["__version__", "celery_app"]

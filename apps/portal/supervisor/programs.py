@@ -71,7 +71,7 @@ class Running:
         return self.process.poll() is None
 
     def revive(self) -> str:
-        """Start again what died, after a pause that doubles with each recent death. Returns what to tell, if anything."""
+        """Start again what died, after a pause that doubles with each recent death. Returns what to tell."""
         now = time.monotonic()
         if self._again_at:
             if now >= self._again_at:

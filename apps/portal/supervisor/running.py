@@ -21,7 +21,7 @@ class StopRequested(Exception):
 
 
 class Supervisor:
-    """Starts programs in order and ends them in reverse. Not for threads: children die with the thread that made them."""
+    """Starts programs in order and ends them in reverse. Not for threads: children end with theirs."""
 
     def __init__(
         self, *, folder: Path, logs: Path, children_file: Path, tell: Callable[[str], None], verbose: bool = False
@@ -68,9 +68,8 @@ class Supervisor:
                 elif not running.is_alive:
                     raise StartFailed(f"{program.name} did not start: {running.last_words()} (its log: {running.log})")
                 elif time.monotonic() - begun > program.ready_within_seconds:
-                    raise StartFailed(
-                        f"{program.name} was not ready within {program.ready_within_seconds:g} s (its log: {running.log})"
-                    )
+                    within = f"{program.ready_within_seconds:g} s"
+                    raise StartFailed(f"{program.name} was not ready within {within} (its log: {running.log})")
             self.pause(LOOK_EVERY_SECONDS if waiting else 0)
 
     def pause(self, seconds: float) -> None:
