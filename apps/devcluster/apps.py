@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class DevclusterConfig(AppConfig):
+    name = "apps.devcluster"
+    label = "devcluster"
