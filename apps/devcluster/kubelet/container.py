@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import time
@@ -89,7 +90,7 @@ class ContainerRun:
         with contextlib.suppress(ProcessLookupError):
             self._outer.kill()
         await self._outer.communicate()
-        self._clean()
+        self.discard()
 
     async def _pump(self, name: bytes, pipe: asyncio.StreamReader) -> None:
         while data := await pipe.read(256 * 1024):
@@ -106,10 +107,31 @@ class ContainerRun:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         oom_killed = self.oom_marked or bool(self._memory and self._memory.oom_kills())
-        self._clean()
+        self.discard()
         return Exit(128 - code if code < 0 else code, oom_killed and code != 0, finished_at)
 
-    def _clean(self) -> None:
+    async def execute(self, argv: list[str], seconds: float) -> int:
+        """Run a command inside the container (hooks, probes); its exit code, 137 after the time is up."""
+        spec = dataclasses.replace(self._spec, argv=argv)
+        command = self._sandbox.command(spec, 0, self.pid) if self._sandbox.isolated else argv
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=None if self._sandbox.isolated else spec.env,
+        )
+        try:
+            return await asyncio.wait_for(process.wait(), seconds)
+        except TimeoutError:
+            return 137
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def discard(self) -> None:
+        """Let go of everything this run holds."""
         self.log.close()
         self._pid_file.unlink(missing_ok=True)
         if self._memory:

@@ -201,12 +201,31 @@ def run_inner(spec, status_fd):
     os._exit(127)
 
 
+def enter(spec):
+    """Run a command inside a running container: join its namespaces one by one, the user namespace first."""
+    base = f"/proc/{spec['enter']}/ns"
+    names = (["user"] if spec["user_namespace"] else []) + ["ipc", "uts", "pid", "mnt"]
+    descriptors = [os.open(f"{base}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    for descriptor in descriptors:
+        _check(libc.setns(descriptor, 0), "setns")
+    pid = os.fork()  # A PID namespace is entered by children only.
+    if pid == 0:
+        die_with_parent()
+        sys.stderr.write((execute(spec) or "") + "\n")
+        os._exit(126)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
 def main():
     """Read the spec, isolate where asked, start the command, pass its end on."""
     die_with_parent()
     with open(sys.argv[1]) as file:
         spec = json.load(file)
     os.unlink(sys.argv[1])  # It holds secrets: gone before the container's code runs.
+    if spec.get("enter"):
+        enter(spec)
     status_fd = spec["status_fd"]
     os.set_inheritable(status_fd, False)
     os.setsid()

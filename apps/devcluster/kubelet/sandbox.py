@@ -86,8 +86,8 @@ class Sandbox:
         """What a user of this node should know; none where containers are isolated."""
         return None if self.isolated else MAPPED_WARNING
 
-    def command(self, spec: ContainerSpec, status_fd: int) -> list[str]:
-        """Write the launch spec and return the command line that runs it."""
+    def command(self, spec: ContainerSpec, status_fd: int, enter: int = 0) -> list[str]:
+        """Write the launch spec and return the command line that runs it (`enter`: inside that process's container)."""
         run = self.data_dir / "run"
         (run / "root").mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {
@@ -103,6 +103,7 @@ class Sandbox:
             "root": str(run / "root"),
             "hidden": [str(self.data_dir)],
             "status_fd": status_fd,
+            "enter": enter,
         }
         descriptor, path = tempfile.mkstemp(prefix="launch-", suffix=".json", dir=run)
         with os.fdopen(descriptor, "w") as file:

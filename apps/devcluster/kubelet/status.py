@@ -43,6 +43,11 @@ class Slot:
         return self.state.get("terminated")
 
     @property
+    def has_run(self) -> bool:
+        """Whether the container was started at least once."""
+        return "running" in self.state or self.ended is not None or bool(self.last_state)
+
+    @property
     def initialized(self) -> bool:
         """An init container is done when it succeeded, a sidecar when it has started."""
         if self.sidecar:
