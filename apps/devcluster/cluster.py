@@ -134,6 +134,8 @@ async def running(options: Options, data_dir: Path) -> AsyncIterator[dict[str, s
         kubelet.start()
         loops = [informers.run(), Scheduler(client, informers).run(), context.usage.run()]
         tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in tasks:
+            task.add_done_callback(_end_with)
         stack.push_async_callback(_cancel, tasks)
         for controller in controllers:
             stack.callback(controller.queue.close)
@@ -160,6 +162,13 @@ def _context(options: Options, data_dir: Path, client: Client, informers: Inform
         api_port=address.port or 443,
         denied_images=tuple(options.deny_images),
     )
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A loop that dies of an error takes the cluster along: half a cluster would only look like a slow one."""
+    if not task.cancelled() and task.exception():
+        log.error("a control loop ended", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -31,7 +31,7 @@ _SUFFIXES = {
 def parse(quantity: str | float) -> Decimal:
     """The exact number a quantity stands for; `ValueError` where it is none."""
     text = str(quantity).strip()
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     try:
         return Decimal(number) * _SUFFIXES[text[len(number) :]]
     except (InvalidOperation, KeyError) as error:

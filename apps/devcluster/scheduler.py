@@ -109,9 +109,10 @@ def tolerated(pod: Object, taint: dict[str, Any]) -> bool:
 def why_not(pod: Object, node: Object, free: dict[str, Decimal]) -> list[str]:
     """Why the pod does not fit this node, in the scheduler's words; empty where it does."""
     unschedulable = {"key": TOLERATE_FOREVER[0], "effect": TOLERATE_FOREVER[1]}
-    if node["spec"].get("unschedulable") and not tolerated(pod, unschedulable):
+    spec = node.get("spec") or {}
+    if spec.get("unschedulable") and not tolerated(pod, unschedulable):
         return ["node(s) were unschedulable"]
-    for taint in node["spec"].get("taints") or []:
+    for taint in spec.get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
             return [f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"]
     if not selected(pod, node):

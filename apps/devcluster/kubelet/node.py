@@ -150,7 +150,8 @@ class Kubelet:
             "addresses": [{"type": "InternalIP", "address": HOST_IP}, {"type": "Hostname", "address": node.name}],
             "nodeInfo": info,
         }
-        return {"metadata": {"name": node.name, "labels": labels | node.labels}, "status": status}
+        meta = {"name": node.name, "labels": labels | node.labels}
+        return {"metadata": meta, "spec": {}, "status": status}
 
     # -- NodePort
 
