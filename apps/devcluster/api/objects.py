@@ -87,8 +87,10 @@ class Objects:
 
     def create(self, resource: Resource, namespace: str, obj: Object, call: Call) -> Stored:
         self._begin_life(resource, namespace, obj)
+        defaults.fill(resource, obj)
+        defaults.begin(self.store, resource, obj)
         admission.admit(self.store, resource, namespace, obj, None, call)
-        defaults.on_create(resource, obj)
+        defaults.finish(resource, obj)
         name = obj["metadata"].get("name", "")
         if causes := validate.on_create(resource, obj):
             raise errors.invalid(resource.kind, resource.group, name, causes)
@@ -132,10 +134,12 @@ class Objects:
         wanted = change(copy_of(stored))
         self._check_versions(resource, stored, wanted, name)
         obj = self._carry_over(resource, stored.obj, wanted, call)
+        if call.subresource != "status":
+            defaults.keep(resource, obj, stored.obj)
+            defaults.fill(resource, obj)
         if obj == stored.obj:
             return stored
         admission.admit(self.store, resource, namespace, obj, stored.obj, call)
-        defaults.on_update(resource, obj, stored.obj)
         self._raise_generation(resource, obj, stored.obj, call)
         causes = validate.on_update(resource, obj, stored.obj, call.subresource)
         if causes:
@@ -216,6 +220,8 @@ class Objects:
     ) -> tuple[Stored, bool]:
         """Begin or finish deletion; answers the last state and whether the object is gone."""
         stored = self.find(resource, namespace, name)
+        if resource.key == "namespaces":
+            admission.protect_namespace(name)
         metadata = stored.obj["metadata"]
         self._check_preconditions(resource, name, metadata, options)
         finalizers = self._deletion_finalizers(resource, metadata, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 import yaml
 from aiohttp import web
 
-from . import errors
+from . import errors, protobuf, schema
 from .errors import Cause
 from .objects import Call, DeleteOptions, Identity
 from .registry import Registry, Resource
@@ -107,6 +108,8 @@ async def read_body(request: web.Request, kind: str) -> tuple[Any, bytes]:
     raw = await request.read()
     if media in ("application/json", "application/octet-stream") or not request.headers.get("Content-Type"):
         return parse_json(raw, kind), raw
+    if media == "application/vnd.kubernetes.protobuf":
+        return protobuf.decode(raw), b""
     if media in ("application/yaml", "application/apply-patch+yaml"):
         return parse_yaml(raw, kind), raw
     message = f"the body of the request was in an unknown format - accepted media types include: {BODY_TYPES}"
@@ -187,6 +190,38 @@ def check_names(target: Target, body: dict[str, Any]) -> None:
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
+
+
+def decode(
+    request: web.Request, target: Target, body: dict[str, Any], raw: bytes
+) -> tuple[dict[str, Any], list[str]]:
+    """The object as its type has it, and the warnings to send; `Strict` makes them an error."""
+    mode = request.query.get("fieldValidation") or "Warn"
+    resource = target.resource
+    obj, unknown = schema.decode(resource, body)
+    complaints = [f'unknown field "{path}"' for path in unknown]
+    if mode == "Strict":
+        complaints += [f'duplicate field "{path}"' for path in duplicates(raw)]
+        if complaints:
+            prefix = (
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            )
+            raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(complaints)}")
+    return obj, complaints if mode == "Warn" else []
+
+
+def duplicates(raw: bytes) -> list[str]:
+    """Keys given twice; only the bytes still know."""
+    found: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        found.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return dict(pairs)
+
+    if raw[:1] == b"{":
+        json.loads(raw, object_pairs_hook=collect)
+    return found
 
 
 POLICIES = ["Foreground", "Background", "Orphan", "nil"]

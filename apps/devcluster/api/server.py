@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,6 @@ from .store import Store
 
 log = structlog.get_logger(__name__)
 MAX_BODY = 3 * 1024 * 1024  # what etcd and the API server accept together
-IDENTITY: web.RequestKey[Identity] = (
-    web.RequestKey("identity", Identity) if hasattr(web, "RequestKey") else "identity"
-)  # type: ignore[assignment]
 
 
 @dataclass(slots=True)
@@ -36,8 +33,11 @@ class RunningApi:
     store: Store
     objects: Objects
     runners: list[web.AppRunner]
+    tasks: list[asyncio.Task[None]]
 
     async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
         for runner in self.runners:
             await runner.cleanup()
         await self.store.close()
@@ -82,6 +82,7 @@ async def start_api(data_dir: Path, port: int, node: NodePort | None) -> Running
     handlers = Handlers(objects, node)
     handlers.bootstrap(ca.read_text())
     await store.committed()
+    tasks = handlers.start()
     authenticator = Authenticator({token: ADMIN})
     outside = web.AppRunner(
         create_app(handlers, authenticator.identify),
@@ -107,7 +108,7 @@ async def start_api(data_dir: Path, port: int, node: NodePort | None) -> Running
     url = f"https://127.0.0.1:{port}"
     config = data_dir / "kubeconfig"
     kubeconfig.write(config, url=url, ca=ca, token=token)
-    return RunningApi(url, socket_path, config, token, store, objects, [outside, inside])
+    return RunningApi(url, socket_path, config, token, store, objects, [outside, inside], tasks)
 
 
 def _admin_token(path: Path) -> str:
