@@ -125,6 +125,8 @@ class PodVolumes:
         try:
             answer = await self._client.call("POST", path, request)
         except ApiError as error:
+            if error.code in (400, 404, 405, 501):  # An API that hands out no tokens: pods go without.
+                return b""
             raise MountError(f"failed to fetch token: {error.message}") from error
         return answer["status"]["token"].encode()
 
