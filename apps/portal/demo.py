@@ -7,15 +7,15 @@ import json
 import os
 import secrets
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts import audit
+from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.accounts.roles import PlatformRole
 from apps.jobs import services as jobs
@@ -68,7 +68,7 @@ def path() -> Path:
 
 def seed(*, url: str) -> Demo:
     """Templates, people, project and first job, as far as they are missing; sign-ins go to `demo.json`, mode 0600."""
-    call_command("install_templates", verbosity=0)
+    call_command("install_templates", verbosity=0, stdout=StringIO())
     known = _known_sign_ins()
     fresh = [person for person in PEOPLE if _create(person, known)]
     project = _project(fresh)
@@ -93,16 +93,11 @@ def _keep(url: str, sign_ins: tuple[SignIn, ...]) -> None:
     draft.replace(path())
 
 
-@transaction.atomic
 def _create(person: Person, known: dict[str, SignIn]) -> bool:
     if User.objects.filter(username=person.username).exists():
         return False
     password = secrets.token_urlsafe(9)
-    user = User(username=person.username, platform_role=person.platform_role)
-    user.set_password(password)
-    user.full_clean()
-    user.save()
-    audit.record(actor=None, action="user.create", target=user, detail={"platform_role": str(person.platform_role)})
+    accounts.create_user(username=person.username, password=password, platform_role=PlatformRole(person.platform_role))
     known[person.username] = SignIn(person.username, password, str(person.says))
     return True
 
@@ -112,7 +107,7 @@ def _project(fresh: list[Person]) -> Project | None:
     project = Project.objects.filter(slug=PROJECT).first()
     if project is None:
         owner = User.objects.get(username=ADA)
-        project = projects.create_project(slug=PROJECT, name="Demo", actor=owner)
+        project = projects.create_project(slug=PROJECT, name="Demo", owner=owner)
     for person in fresh:
         if person.role:
             projects.set_role(project=project, user=User.objects.get(username=person.username), role=person.role)
@@ -130,7 +125,7 @@ def _first_job(project: Project | None) -> int | None:
         project=project,
         name=WELCOME,
         template_version=version,
-        params={"image": "python:3.11-slim", "code": welcome_script()},
+        params={"image": "python:3.11-slim", "source": "typed", "code": welcome_script()},
         resources={"cpu": "100m~1", "memory": "64Mi~256Mi"},
         actor=ada,
     )
@@ -147,6 +142,7 @@ SCRIPT = '''\
 """Your first job: it puts a few example programs into the project's workspace."""
 
 import platform
+from io import StringIO
 from pathlib import Path
 
 EXAMPLES = __FILES__

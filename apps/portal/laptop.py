@@ -12,11 +12,15 @@ from urllib.request import urlopen
 from celery import current_app
 from django.conf import settings
 
+from apps.clusters import services as clusters
+from apps.clusters.models import Cluster
+
 from .supervisor import Program
 from .supervisor.valkey import valkey
 
 HOST = "127.0.0.1"  # Laptop mode has demo sign-ins: it never listens to other machines.
 WORKER_THREADS = 4
+CLUSTER = "default"
 
 
 def manage(*arguments: str) -> tuple[str, ...]:
@@ -100,6 +104,23 @@ def watcher() -> Program:
 
 def collector() -> Program:
     return Program(name="collect_logs", command=manage("collect_logs"))
+
+
+def register_cluster(kubeconfig: Path) -> None:
+    """The cluster "default": made on first use, reached by the present kubeconfig, and looked at once.
+
+    Raises InvalidInput when the kubeconfig is not one. An unreachable cluster is registered all the same: the portal
+    shows it as such.
+    """
+    text = kubeconfig.read_text()
+    cluster = Cluster.objects.filter(slug=CLUSTER).first()
+    if cluster is None:
+        is_default = not Cluster.objects.filter(is_default=True).exists()
+        name = "Cluster" if settings.CUBE_KUBECONFIG else "This machine"
+        cluster = clusters.register_cluster(slug=CLUSTER, name=name, kubeconfig=text, is_default=is_default)
+    else:
+        clusters.update_kubeconfig(cluster=cluster, kubeconfig=text)
+    clusters.probe_cluster(cluster_id=cluster.pk)
 
 
 # -- what answers ------------------------------------------------------------------------------------------------------
