@@ -111,7 +111,7 @@ def _range(spec: Mapping[str, Any]) -> str:
         ("minItems", "maxItems", _("%(range)s entries")),
     ):
         if low in spec and high in spec:
-            parts.append(words % {"range": f"{spec[low]}–{spec[high]}"})
+            parts.append(words % {"range": _("%(low)s to %(high)s") % {"low": spec[low], "high": spec[high]}})
         elif low in spec:
             parts.append(words % {"range": f"≥ {spec[low]}"})
         elif high in spec:

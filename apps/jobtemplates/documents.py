@@ -101,10 +101,7 @@ def read_document(text: str, *, at: str) -> Any:
         value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a stricter SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = (
-            _("Line %(line)d, column %(column)d: ") % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""
-        )
-        raise InvalidInput({at: f"{where}{error.problem or error.context}."}) from None
+        raise InvalidInput({at: f"{_place(mark)}{error.problem or error.context}."}) from None
     except RecursionError:
         raise InvalidInput({at: _("Nested too deeply: at most %(depth)d levels.") % {"depth": MAX_DEPTH}}) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -112,3 +109,7 @@ def read_document(text: str, *, at: str) -> Any:
     if problems := dict(problems_in(value, at)):
         raise InvalidInput(problems)
     return value
+
+
+def _place(mark: Any) -> str:
+    return _("Line %(line)d, column %(column)d: ") % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""

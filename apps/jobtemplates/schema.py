@@ -7,12 +7,13 @@ are under `x-ui`, choices that follow another choice under `x-choices`:
      "properties": {
        "image": {"type": "string", "format": "image", "title": "Image", "default": "python:3.11-slim"},
        "device": {"type": "string", "enum": ["cpu", "gpu"], "default": "cpu"},
-       "backend": {"type": "string", "x-choices": {"param": "device", "map": {"cpu": ["gloo"], "gpu": ["nccl", "gloo"]}},
+       "backend": {"type": "string",
+                   "x-choices": {"param": "device", "map": {"cpu": ["gloo"], "gpu": ["nccl", "gloo"]}},
                    "x-ui": {"widget": "cascade", "group": "Network", "advanced": true}}}}
 
-`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, group, advanced,
-order, labels ({value: words}), show_when ({"param": value or list of values}: otherwise the parameter does not apply,
-is not required and may not be given).
+`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, group,
+advanced, order, labels ({value: words}), show_when ({"param": value or list of values}: otherwise the parameter does
+not apply, is not required and may not be given).
 """
 
 import difflib
@@ -172,7 +173,7 @@ def _property_problems(schema: Any, at: str) -> Problems:
         if not NAME.fullmatch(name):
             yield (
                 place,
-                _("A name has lower-case letters, digits and '_', begins with a letter, at most 40 characters."),
+                _("Use lower-case letters, digits and '_', a letter first, at most 40 characters."),
             )
         yield from _spec_problems(spec, place)
 
