@@ -10,14 +10,15 @@ const vendor = join(here, "vendor");
 
 // Add a name here, run `npm run build`, and {% include "components/icon.html" with name=… %} can draw it.
 const ICONS = `
-  activity alert-circle alert-triangle arrow-left arrow-right arrows-maximize ban bell book bookmark box briefcase
-  bug building calendar chart-bar chart-line check checkbox chevron-down chevron-left chevron-right chevron-up
+  activity adjustments alert-circle alert-triangle arrow-back-up arrow-left arrow-right arrows-maximize ban bell bolt book bookmark box brackets
+  brand-python briefcase  bug building calendar chart-bar chart-line check checkbox chevron-down chevron-left chevron-right chevron-up
   circle-check circle-x clock cloud code copy cpu cube cube-3d-sphere database device-desktop dots dots-vertical
   download edit external-link eye file file-code file-text filter flask folder folder-open git-branch help home inbox
   info-circle key layers-linked layout-grid list list-details lock lock-open login logout mail menu-2 message moon
   package photo player-pause player-play player-stop plug plug-connected-x plus refresh repeat rocket route search
   selector send server server-2 settings shield-lock stack-2 sun tag template terminal-2 text-wrap ticket-off tools
-  trash upload user user-circle user-plus users variable world x`.trim().split(/\s+/);
+  trash upload user user-circle user-plus users variable world x
+  circle-dot gauge hash history hourglass link palette rotate shield-check sitemap table topology-star-3 versions`.trim().split(/\s+/);
 
 // A status differs by shape as well as by colour: status_badge.html draws #status-<status>.
 const STATUS_ICONS = {

@@ -1,7 +1,16 @@
+from typing import Any, Self
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.models import TimestampedModel
+
+
+class JobTemplateQuerySet(models.QuerySet["JobTemplate"]):
+    def enabled(self) -> Self:
+        """What may be submitted: switched on, and published at least once."""
+        published = TemplateVersion.objects.filter(template=models.OuterRef("pk"))
+        return self.filter(models.Exists(published), is_enabled=True)
 
 
 class JobTemplate(TimestampedModel):
@@ -16,11 +25,19 @@ class JobTemplate(TimestampedModel):
     position = models.PositiveIntegerField(default=100)
     is_enabled = models.BooleanField(default=True)
 
+    objects = JobTemplateQuerySet.as_manager()
+
     class Meta:
         ordering = ["position", "name"]
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def latest(self) -> "TemplateVersion | None":
+        """The newest version: free when it was fetched with `selectors.with_latest`, one query otherwise."""
+        fetched = getattr(self, "latest_versions", None)
+        return (fetched[0] if fetched else None) if fetched is not None else self.versions.first()
 
 
 class TemplateVersion(models.Model):
@@ -42,3 +59,8 @@ class TemplateVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.template.slug} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A template version never changes: publish a new one.")
+        super().save(*args, **kwargs)

@@ -147,7 +147,7 @@ AUTH_PASSWORD_VALIDATORS = [
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_TEMPLATE = "429.html"
+AXES_LOCKOUT_CALLABLE = "apps.accounts.views.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
@@ -226,6 +226,21 @@ CUBE_GATEWAY = "apps.clusters.gateway.client.KubernetesGateway"
 CUBE_STREAMS = "apps.clusters.gateway.streams.KubernetesStreams"
 CUBE_KUBECONFIG = env.str("CUBE_KUBECONFIG", default="")  # registered as cluster "default" by `manage.py up`
 CUBE_NAMESPACE_PREFIX = env.str("CUBE_NAMESPACE_PREFIX", default="cube-")
+# What jobs may not reach: private and link-local ranges, which is where clusters and cloud metadata live.
+CUBE_EGRESS_EXCEPT: list[str] = env.list(
+    "CUBE_EGRESS_EXCEPT",
+    default=[
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    ],
+)
+CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
+CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------
@@ -248,7 +263,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["apps.core.api.permissions.Refuse"],  # a view that names nothing answers nobody
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["apps.core.api.parsers.LimitedJSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.NewestFirst",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -260,6 +275,7 @@ REST_FRAMEWORK = {
         "anon": env.str("CUBE_API_RATE_ANONYMOUS", default="60/min"),
         "user": env.str("CUBE_API_RATE", default="12000/min"),
     },
+    "NUM_PROXIES": 0,  # The ASGI server has settled the client's address; a header is not believed twice.
     "EXCEPTION_HANDLER": "apps.core.api.problems.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -26,7 +26,7 @@ async function enhance(root) {
 /** Show a passing message; `level` is success, info, warning or error. Errors stay until closed. */
 export function toast(message, level = "info") {
   const note = document.createElement("div");
-  note.className = `toast-note toast-${level}`;
+  note.className = `toast-note tone-${level}`;
   const words = document.createElement("p");
   words.textContent = message;
   const close = document.createElement("button");
@@ -41,7 +41,7 @@ export function toast(message, level = "info") {
 }
 
 function leaveSoon(note) {
-  if (!note.matches(".toast-error, .toast-warning")) setTimeout(() => note.remove(), 7000);
+  if (!note.matches(".tone-error, .tone-warning")) setTimeout(() => note.remove(), 7000);
 }
 
 // ---- Status badges ----
@@ -110,7 +110,8 @@ document.addEventListener("click", async (event) => {
 });
 
 async function copy(button) {
-  const source = button.dataset.copyFrom ? document.querySelector(button.dataset.copyFrom) : null;
+  const near = button.closest("figure") ?? document;
+  const source = button.dataset.copyFrom ? near.querySelector(button.dataset.copyFrom) : null;
   const words = source ? source.value ?? source.textContent : button.dataset.copy;
   try {
     await navigator.clipboard.writeText(words);

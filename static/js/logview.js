@@ -183,8 +183,9 @@ export class LogView {
     empty.hidden = this.shown.length > 0;
     this.#drawPill();
     // The widest line seen so far sets the scroll width, so it does not jump while scrolling.
-    if (!this.wrapped) canvas.style.minWidth = `${Math.max(this.width ?? 0, this.width = rows.scrollWidth)}px`;
-    else if (this.#correct(wanted)) this.#schedule();
+    if (this.wrapped) { if (this.#correct(wanted)) this.#schedule(); return; }
+    this.width = Math.max(this.width ?? 0, rows.scrollWidth);
+    canvas.style.minWidth = `${this.width}px`;
   }
 
   #correct(lines) {
@@ -340,7 +341,7 @@ export class LogView {
     });
     find.addEventListener("keydown", (event) => {
       if (event.key === "Enter") { event.preventDefault(); this.#step(event.shiftKey ? -1 : 1); }
-      if (event.key === "Escape") { find.value = this.query = ""; this.#search(); this.#redraw(); body.focus(); }
+      if (event.key === "Escape") { find.value = this.query = ""; this.#search(); this.#redraw(); body.focus({ preventScroll: true }); }
     });
     next.addEventListener("click", () => this.#step(1));
     previous.addEventListener("click", () => this.#step(-1));
@@ -385,8 +386,6 @@ export class LogView {
     this.wrapped = wrapped;
     this.element.classList.toggle("wrap", wrapped);
     this.part.wrap.setAttribute("aria-pressed", String(wrapped));
-    this.width = 0;
-    this.part.canvas.style.minWidth = "";
     this.#relayout();
   }
 
@@ -397,6 +396,8 @@ export class LogView {
     const message = this.part.rows.querySelector(".m");
     if (message) this.columns = Math.max(20, Math.floor((body.clientWidth - message.offsetLeft - 16) / 7.5));
     this.shown.forEach((each) => { each.height = 0; });
+    this.width = 0;
+    this.part.canvas.style.minWidth = "";
     this.#measure();
     this.part.canvas.style.height = `${this.#top(this.shown.length)}px`;
     if (!this.follow && line) body.scrollTop = this.#top(this.shown.indexOf(line));

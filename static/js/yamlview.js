@@ -35,7 +35,8 @@ function paint(line, page) {
     line = line.slice(hit.length);
     break;
   }
-  page.append(line);
+  const comment = /\s#.*$/.exec(line)?.[0] ?? "";
+  page.append(line.slice(0, line.length - comment.length), span(comment, "comment"));
 }
 
 function span(words, kind) {

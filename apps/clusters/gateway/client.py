@@ -11,7 +11,17 @@ from django.utils.translation import gettext as _
 from kubernetes.client import ApiClient, Configuration
 
 from .answers import read_object, refusal, status_refusal
-from .base import Manifest, NotFound, ObjectList, ObjectRef, ServerInfo, Unavailable, VersionExpired, WatchEvent
+from .base import (
+    Manifest,
+    NotFound,
+    ObjectList,
+    ObjectRef,
+    Propagation,
+    ServerInfo,
+    Unavailable,
+    VersionExpired,
+    WatchEvent,
+)
 from .kubeconfig import Kubeconfig, parse
 from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, selection, watching
 
@@ -71,8 +81,10 @@ class KubernetesGateway:
         except VersionExpired:  # The list changed too much between two pages; in one piece it cannot.
             return self._list(path, query, api_version, kind)
 
-    def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None) -> None:
-        options: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    def delete(
+        self, ref: ObjectRef, *, grace_seconds: int | None = None, propagation: Propagation = "Background"
+    ) -> None:
+        options: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         path = self._path_of(ref)

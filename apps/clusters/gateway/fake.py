@@ -22,6 +22,7 @@ from .base import (
     NotFound,
     ObjectList,
     ObjectRef,
+    Propagation,
     ServerInfo,
     VersionExpired,
     WatchEvent,
@@ -31,19 +32,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 CLUSTER_SCOPED = frozenset({"Namespace", "Node", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding"})
 KINDS: dict[str, frozenset[str]] = {
     "v1": frozenset(
-        [
-            "Namespace",
-            "Node",
-            "Pod",
-            "Service",
-            "ServiceAccount",
-            "Secret",
-            "ConfigMap",
-            "PersistentVolumeClaim",
-            "LimitRange",
-            "ResourceQuota",
-            "Event",
-        ]
+        {"Namespace", "Node", "Pod", "Service", "ServiceAccount", "Secret", "ConfigMap", "Event"}
+        | {"PersistentVolumeClaim", "LimitRange", "ResourceQuota"}
     ),
     "batch/v1": frozenset({"Job", "CronJob"}),
     "apps/v1": frozenset({"Deployment", "StatefulSet", "DaemonSet"}),
@@ -73,7 +63,7 @@ class FakeServer:
         self.lock = threading.RLock()
         self.objects: dict[ObjectRef, Manifest] = {}
         self.applied: dict[ObjectRef, Manifest] = {}
-        self.history: list[tuple[int, str, Manifest]] = []
+        self.history: list[tuple[int, Manifest | None, Manifest | None]] = []  # version, before, after
         self.version = 0
         self.oldest = 0  # watches from before it answer 410
         self.logs: dict[tuple[str, str, str], Log] = {}
@@ -102,7 +92,7 @@ class FakeServer:
             self.version += 1
             stored["metadata"]["resourceVersion"] = str(self.version)
             self.objects[ref] = stored
-            self.history.append((self.version, "MODIFIED" if old else "ADDED", copy.deepcopy(stored)))
+            self.history.append((self.version, old, copy.deepcopy(stored)))
             if old is None and ref.kind == "Namespace":
                 meta = {"name": "default", "namespace": ref.name}
                 self.write({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
@@ -115,8 +105,9 @@ class FakeServer:
                 return
             self.applied.pop(ref, None)
             self.version += 1
+            gone = copy.deepcopy(gone)
             gone["metadata"]["resourceVersion"] = str(self.version)
-            self.history.append((self.version, "DELETED", copy.deepcopy(gone)))
+            self.history.append((self.version, gone, None))
             for dependent in self._dependents(gone):
                 self.remove(dependent)
 
@@ -305,7 +296,9 @@ class FakeGateway:
             ]
             return ObjectList(found, str(self.server.version))
 
-    def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None) -> None:
+    def delete(
+        self, ref: ObjectRef, *, grace_seconds: int | None = None, propagation: Propagation = "Background"
+    ) -> None:
         self.server.enter()
         check_kind(ref.api_version, ref.kind)
         self.server.remove(ref)
@@ -420,13 +413,16 @@ def changes(
     with server.lock:
         if seen < server.oldest:
             raise VersionExpired(f"too old resource version: {seen} ({server.oldest})", status=410, reason="Expired")
-        events = [
-            WatchEvent(type_, copy.deepcopy(obj))  # type: ignore[arg-type]
-            for version, type_, obj in server.history
-            if version > seen
-            and (obj["apiVersion"], obj["kind"]) == (api_version, kind)
-            and _selected(obj, namespace, labels)
-        ]
+        events = []
+        for version, before, after in server.history:
+            about = after or before
+            if version <= seen or about is None or (about["apiVersion"], about["kind"]) != (api_version, kind):
+                continue
+            was = before is not None and _selected(before, namespace, labels)
+            is_now = after is not None and _selected(after, namespace, labels)
+            if was or is_now:  # What enters or leaves the selection comes and goes as far as the watcher can see.
+                kind_of_event = "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED"
+                events.append(WatchEvent(kind_of_event, copy.deepcopy(about)))  # type: ignore[arg-type]
         return server.version, events
 
 
