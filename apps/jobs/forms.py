@@ -72,6 +72,14 @@ class JobForm(forms.Form):
         if "cluster" not in self.initial and (default := default_cluster()):
             self.initial["cluster"] = default.slug
 
+    @property
+    def advanced_errors(self) -> bool:
+        """Whether a folded field is wrong, so that the form unfolds it."""
+        return any(
+            name in self.errors
+            for name in ("cluster", "resource_group", "priority", "max_retries", "time_limit_minutes")
+        )
+
     def asked(self) -> dict[str, Any]:
         data = self.cleaned_data
         minutes = data["time_limit_minutes"]

@@ -138,6 +138,12 @@ class Gateway(Protocol):
         a deletionTimestamp, until its dependents have gone. `grace_seconds` None: as the object itself says.
         """
 
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        """The log of a container as it is now, from its beginning, without timestamps. Following: `Streams.follow_log`.
+
+        Raises NotFound (no such pod) and Invalid (no such container, or not started yet).
+        """
+
     def watch(
         self,
         api_version: str,
