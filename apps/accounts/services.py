@@ -217,6 +217,11 @@ def remember_session(*, user: User, session_key: str, ip: str | None, user_agent
     return session
 
 
+def rename_session(*, before: str, after: str) -> None:
+    """Follow a session whose key was changed to keep it from being fixed by somebody else."""
+    BrowserSession.objects.filter(session_key=before).update(session_key=after)
+
+
 @transaction.atomic
 def forget_session(*, user: User, session_key: str | None) -> None:
     """Note that somebody signed out."""
