@@ -75,7 +75,12 @@ class TestRender:
     def test_later_environment_wins_and_nothing_is_left_out(self):
         env = [{"A": "1", "B": {"$param": "word"}, "N": {"$param": "count"}}, {"$param": "env"}, {"Z": "9"}]
 
-        assert rendered({"env": ["A=2", "C=x=y"], "count": 4}, env=env).env == {"A": "2", "N": "4", "C": "x=y", "Z": "9"}
+        assert rendered({"env": ["A=2", "C=x=y"], "count": 4}, env=env).env == {
+            "A": "2",
+            "N": "4",
+            "C": "x=y",
+            "Z": "9",
+        }
 
     def test_secrets_come_from_references_and_lists(self):
         secrets = [{"TOKEN": {"$param": "key"}, "FIXED": "shared/KEY"}, {"$param": "keys"}]
@@ -312,7 +317,7 @@ class TestDocuments:
             ("[" * 40 + "]" * 40, "Nested too deeply: at most 24 levels."),
             ("x" * 600_000, "Too long: at most 512 KiB."),
             ('a: "\\0"', "NUL characters are not allowed."),
-            ("? [1, 2]\n: 3", ""),
+            ("? [1, 2]\n: 3", "Line 1, column 3: keys must be plain text."),
         ],
     )
     def test_refuses(self, text, message):
