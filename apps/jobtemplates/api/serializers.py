@@ -10,7 +10,7 @@ from apps.jobtemplates.models import JobTemplate, TemplateVersion
 
 class ParamDocSerializer(serializers.Serializer):
     name = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]  a field may be called label
+    label = serializers.CharField()  # type: ignore[assignment]  # a field may be called label
     type = serializers.CharField()
     required = serializers.BooleanField()  # type: ignore[assignment]
     default = serializers.JSONField(allow_null=True)
@@ -60,7 +60,7 @@ class TemplateSummarySerializer(serializers.ModelSerializer):
 
 
 class TemplateSerializer(TemplateSummarySerializer):
-    latest = VersionSerializer(read_only=True, allow_null=True)  # type: ignore[assignment]  the same, in full
+    latest = VersionSerializer(read_only=True, allow_null=True)  # type: ignore[assignment]  # the same, in full
 
 
 class PublishSerializer(serializers.Serializer):
