@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("apps.accounts.urls")),
     path("projects/", include("apps.projects.urls")),
     path("projects/<slug:project>/jobs/", include("apps.jobs.urls")),
+    path("projects/<slug:project>/workspace/", include("apps.datasets.urls")),
     path("projects/<slug:project>/templates/", include("apps.jobtemplates.urls")),
     path("api/v1/", include("cube.api")),
     path("admin/", admin.site.urls),

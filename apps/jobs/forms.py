@@ -72,6 +72,14 @@ class JobForm(forms.Form):
         if "cluster" not in self.initial and (default := default_cluster()):
             self.initial["cluster"] = default.slug
 
+    @property
+    def advanced_errors(self) -> bool:
+        """Whether a folded field is wrong, so that the form unfolds it."""
+        return any(
+            name in self.errors
+            for name in ("cluster", "resource_group", "priority", "max_retries", "time_limit_minutes")
+        )
+
     def asked(self) -> dict[str, Any]:
         data = self.cleaned_data
         minutes = data["time_limit_minutes"]
@@ -87,10 +95,8 @@ class JobForm(forms.Form):
         }
 
     def take_errors(self, refusal: InvalidInput) -> None:
-        """Show a service's refusal beside the fields it names; parameters' own errors are the other form's."""
+        """Show a service's refusal beside the fields it names."""
         for path, errors in refusal.fields.items():
-            if path.partition(".")[0] == "params":
-                continue
             field = self.PLACES.get(path, path)
             self.add_error(field if field in self.fields else None, errors)
 

@@ -24,7 +24,7 @@ def enabled_templates() -> QuerySet[JobTemplate]:
 
 
 def latest_version(slug: str) -> TemplateVersion:
-    """The newest version of an enabled template. Raises `InvalidInput` at `template`: a disabled one is as good as none."""
+    """The newest version of an enabled template. Raises `InvalidInput` at `template`; disabled is as good as none."""
     versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
     version = versions.order_by("-number").first()
     if version is None:
@@ -40,3 +40,11 @@ def words_of(slug: str) -> dict[str, Any]:
 def newest_number(slug: str) -> int:
     """The number of the newest version, 0 when there is none."""
     return TemplateVersion.objects.filter(template__slug=slug).aggregate(Max("number"))["number__max"] or 0
+
+
+def find_version(slug: str, number: int | None = None) -> TemplateVersion | None:
+    """The named version of an enabled template, the newest without a number, or None."""
+    versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
+    if number is not None:
+        versions = versions.filter(number=number)
+    return versions.order_by("-number").first()

@@ -56,6 +56,7 @@ LOCAL_APPS = [
         "projects",
         "clusters",
         "quotas",
+        "datasets",
         "jobtemplates",
         "jobs",
         "logs",
@@ -147,7 +148,7 @@ AUTH_PASSWORD_VALIDATORS = [
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_CALLABLE = "apps.accounts.views.locked_out"
+AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
@@ -241,6 +242,7 @@ CUBE_EGRESS_EXCEPT: list[str] = env.list(
 )
 CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
 CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
+CUBE_TOOLS_IMAGE = env.str("CUBE_TOOLS_IMAGE", default="python:3.11-slim")  # lists workspaces; needs only python3
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["apps.core.api.permissions.Refuse"],  # a view that names nothing answers nobody
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["apps.core.api.parsers.LimitedJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.NewestFirst",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -275,7 +277,6 @@ REST_FRAMEWORK = {
         "anon": env.str("CUBE_API_RATE_ANONYMOUS", default="60/min"),
         "user": env.str("CUBE_API_RATE", default="12000/min"),
     },
-    "NUM_PROXIES": 0,  # The ASGI server has settled the client's address; a header is not believed twice.
     "EXCEPTION_HANDLER": "apps.core.api.problems.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -138,6 +138,12 @@ class Gateway(Protocol):
         a deletionTimestamp, until its dependents have gone. `grace_seconds` None: as the object itself says.
         """
 
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        """The log of a container as it is now, from its beginning, without timestamps. Following: `Streams.follow_log`.
+
+        Raises NotFound (no such pod) and Invalid (no such container, or not started yet).
+        """
+
     def watch(
         self,
         api_version: str,
@@ -179,6 +185,6 @@ class Streams(Protocol):
     ) -> AsyncIterator[bytes]:
         """Raw chunks of the log with timestamps. Ends when the server ends it, which does not mean the container has.
 
-        `since_time` is RFC 3339; the API server cuts it to whole seconds. Raises NotFound, Invalid (container not
+        `since_time` is RFC 3339; the API server cuts it to whole seconds. A pod without a node has an empty log. Raises NotFound, Invalid (container not
         started yet, or unknown), Forbidden, Unavailable (also when the connection breaks on the way).
         """

@@ -34,7 +34,7 @@ class KubernetesGateway:
 
     def __init__(self, kubeconfig: str) -> None:
         config = parse(kubeconfig)
-        self._headers = {**config.headers, "Accept": "application/json", "User-Agent": "cube"}
+        self._headers = {**config.headers, "Accept": "application/json, */*", "User-Agent": "cube"}
         self._server = config.server
         self._pool = _pool(config)
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
@@ -92,6 +92,16 @@ class KubernetesGateway:
             self._json("DELETE", path, body=options)
         except NotFound:
             return
+
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        response = self._send("GET", path, query={"container": container, "limitBytes": str(limit_bytes)})
+        try:
+            return bytes(response.read(limit_bytes))
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(_explain(error)) from error
+        finally:
+            response.release_conn()
 
     def watch(
         self,

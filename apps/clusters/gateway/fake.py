@@ -303,6 +303,11 @@ class FakeGateway:
         check_kind(ref.api_version, ref.kind)
         self.server.remove(ref)
 
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        self.server.enter()
+        log = log_of(self.server, self.server.find(ObjectRef("v1", "Pod", pod, namespace)), container)
+        return b"".join(line.split(b" ", 1)[1] for line in log.lines)[:limit_bytes]
+
     def watch(
         self,
         api_version: str,
@@ -365,7 +370,7 @@ class FakeStreams:
     ) -> AsyncIterator[bytes]:
         self.server.enter()
         held = self.server.find(ObjectRef("v1", "Pod", pod, namespace))
-        log = self._log(held, container, previous)
+        log = log_of(self.server, held, container, previous=previous)
         cuts, position = self.server.cuts, 0
         source = (log.previous or []) if previous else log.lines
         since = since_time[:19]  # The API server cuts it to whole seconds.
@@ -380,25 +385,29 @@ class FakeStreams:
             else:
                 await asyncio.sleep(POLL_SECONDS)
 
-    def _log(self, pod: Manifest, container: str, previous: bool) -> Log:
-        meta = pod["metadata"]
-        spec = pod.get("spec", {})
-        names = [c["name"] for c in [*spec.get("containers", ()), *spec.get("initContainers", ())]]
-        if container not in names:
-            message = f"container {container} is not valid for pod {meta['name']}"
-            raise Invalid(message, status=400, reason="BadRequest")
-        log = self.server.logs.get((meta["namespace"], meta["name"], container))
-        if log is None and pod.get("status", {}).get("phase") in (None, "Pending"):
-            message = f'container "{container}" in pod "{meta["name"]}" is waiting to start: ContainerCreating'
-            raise Invalid(message, status=400, reason="BadRequest")
-        if previous and (log is None or log.previous is None):
-            message = f'previous terminated container "{container}" in pod "{meta["name"]}" not found'
-            raise Invalid(message, status=400, reason="BadRequest")
-        return log or self.server.logs.setdefault((meta["namespace"], meta["name"], container), Log())
-
     def _ended(self, pod: Manifest, log: Log) -> bool:
         now = self.server.objects.get(ObjectRef.of(pod))
         return not log.open or now is None or now.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def log_of(server: FakeServer, pod: Manifest, container: str, *, previous: bool = False) -> Log:
+    """A container's log, refused as the API server refuses: unknown, not started, never restarted."""
+    meta = pod["metadata"]
+    spec = pod.get("spec", {})
+    names = [c["name"] for c in [*spec.get("containers", ()), *spec.get("initContainers", ())]]
+    if container not in names:
+        message = f"container {container} is not valid for pod {meta['name']}"
+        raise Invalid(message, status=400, reason="BadRequest")
+    log = server.logs.get((meta["namespace"], meta["name"], container))
+    if log is None and not spec.get("nodeName"):
+        return Log(open=False)  # 204: nobody has a log to give yet
+    if log is None and pod.get("status", {}).get("phase") in (None, "Pending"):
+        message = f'container "{container}" in pod "{meta["name"]}" is waiting to start: ContainerCreating'
+        raise Invalid(message, status=400, reason="BadRequest")
+    if previous and (log is None or log.previous is None):
+        message = f'previous terminated container "{container}" in pod "{meta["name"]}" not found'
+        raise Invalid(message, status=400, reason="BadRequest")
+    return log or server.logs.setdefault((meta["namespace"], meta["name"], container), Log())
 
 
 def check_kind(api_version: str, kind: str) -> None:

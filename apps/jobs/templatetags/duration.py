@@ -7,7 +7,7 @@ register = template.Library()
 def duration(seconds: int | None) -> str:
     """`252` -> `4m 12s`. The page's script ticks the same form."""
     if seconds is None:
-        return "–"
+        return "\u2013"
     hours, rest = divmod(int(seconds), 3600)
     minutes, left = divmod(rest, 60)
     if hours:
