@@ -18,7 +18,8 @@ METHODS = ("get", "post", "put", "patch", "delete")
 OPEN = frozenset(
     {
         "api/v1/templates/<slug>/",
-        "api/v1/templates/<slug>/versions/<number>/",
+        "api/v1/templates/<template>/versions/",
+        "api/v1/templates/<template>/versions/<number>/",
         "api/v1/clusters/<slug>/",
     }
 )
@@ -108,6 +109,7 @@ def sample_values(world: Any, route: Route) -> dict[str, str]:
         "username": world.owner.username,
         "name": world.secret.name,
         "slug": "echo",
+        "template": "echo",
         "number": "1",
         "attempt": "1",
         "pod": "pod-0",
