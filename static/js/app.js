@@ -100,7 +100,7 @@ document.addEventListener("submit", async (event) => {
 document.addEventListener("click", async (event) => {
   const target = event.target.closest("[data-copy], [data-copy-from], [data-close], [data-sidebar-open], [data-sidebar-close]");
   for (const menu of document.querySelectorAll("[data-menu][open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (!menu.contains(event.target) || event.target.closest(".menu-list :is(a, button)")) menu.open = false;
   }
   if (!target) return;
   if ("close" in target.dataset) target.closest("[data-toast], .toast-note").remove();

@@ -7,7 +7,7 @@
 //
 // A line is { s: streamId, n: ordinal, t: "2026-11-24T02:00:00.123456789Z", m: "text", k?: "gap" }.
 //   onSelect(streamIds)   the reader chose which streams to see
-//   onOlder()             the reader came to the top and wants earlier lines
+//   onOlder()             the reader came to the top: answer once with prepend(lines), empty when there are none
 //   onLatest()            the reader returns to the tail after lines went by unkept: reset() and append the latest
 // Static markup and every word the reader sees are in templates/components/logview.html.
 import { foldReturns, parse } from "cube/ansi";
@@ -41,6 +41,7 @@ export class LogView {
     this.follow = true;
     this.unseen = 0;
     this.detached = false;
+    this.asked = false;
     this.matches = [];
     this.match = -1;
     this.rows.forEach((row) => row.remove());
@@ -96,7 +97,9 @@ export class LogView {
       this.detached = true;
       this.follow = false;
     }
+    this.asked = !fresh.length;
     this.#measure();
+    this.#size();
     this.part.body.scrollTop += this.#top(visible.length);
     this.#search();
     this.#schedule();
@@ -149,6 +152,8 @@ export class LogView {
     return low;
   }
 
+  #size() { this.part.canvas.style.height = `${this.#top(this.shown.length)}px`; }
+
   // ---- Drawing ----
 
   #schedule() { this.frame ??= requestAnimationFrame(() => { this.frame = null; this.#draw(); }); }
@@ -162,7 +167,7 @@ export class LogView {
   #draw() {
     const { body, canvas, rows, empty } = this.part;
     const height = body.clientHeight;
-    canvas.style.height = `${this.#top(this.shown.length)}px`;
+    this.#size();
     if (this.follow && !this.#selecting()) body.scrollTop = body.scrollHeight;
 
     const first = Math.max(0, this.#at(body.scrollTop) - MARGIN);
@@ -319,7 +324,10 @@ export class LogView {
       const end = body.scrollHeight - body.clientHeight - body.scrollTop;
       if (body.scrollTop < lastTop && end > ROW) this.follow = false;
       else if (end <= ROW && !this.detached) this.#catchUp();
-      if (body.scrollTop < lastTop && body.scrollTop < ROW * MARGIN) this.call.onOlder();
+      if (body.scrollTop < lastTop && body.scrollTop < ROW * MARGIN && !this.asked) {
+        this.asked = true;
+        this.call.onOlder();
+      }
       lastTop = body.scrollTop;
       this.#schedule();
     }, { passive: true });
@@ -399,7 +407,7 @@ export class LogView {
     this.width = 0;
     this.part.canvas.style.minWidth = "";
     this.#measure();
-    this.part.canvas.style.height = `${this.#top(this.shown.length)}px`;
+    this.#size();
     if (!this.follow && line) body.scrollTop = this.#top(this.shown.indexOf(line));
     this.#schedule();
   }
