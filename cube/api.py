@@ -5,6 +5,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("apps.accounts.api.urls")),
     path("", include("apps.clusters.api.urls")),
+    path("", include("apps.datasets.api.urls")),
     path("", include("apps.jobtemplates.api.urls")),
     path("", include("apps.logs.api.urls")),
     path("", include("apps.jobs.api.urls")),

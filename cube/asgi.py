@@ -8,15 +8,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cube.settings.base")
 django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
-from apps.accounts.sockets import SocketIdentity  # noqa: E402
+from apps.accounts.sockets import NoSuchSocket, SocketIdentity  # noqa: E402
 from apps.jobs.routing import websocket_urlpatterns as jobs  # noqa: E402
 from apps.logs.routing import websocket_urlpatterns as logs  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": AllowedHostsOriginValidator(SocketIdentity(URLRouter([*logs, *jobs]))),
+        "websocket": SocketIdentity(URLRouter([*logs, *jobs, re_path("", NoSuchSocket.as_asgi())])),
     }
 )

@@ -3,10 +3,18 @@
 import pytest
 
 from apps.clusters import gateway
-from apps.clusters.gateway import connect as connecting
+from apps.clusters.gateway import fake
+from apps.clusters.gateway.connect import _connect
 from apps.projects.roles import Role
 from apps.projects.services import set_role
 from tests.factories import ClusterFactory, ProjectFactory, UserFactory
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clusters():
+    """Fake clusters are kept by kubeconfig, so one test's objects would be there for the next."""
+    _connect.cache_clear()
+    fake.forget_all()
 
 
 @pytest.fixture
@@ -54,5 +62,4 @@ def cluster_row(db):
 @pytest.fixture
 def cluster(cluster_row):
     """The fake gateway behind the default cluster; tests read its `objects` to see what was asked."""
-    connecting._connect.cache_clear()
     return gateway.connect(cluster_row)

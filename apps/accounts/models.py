@@ -79,8 +79,24 @@ class ApiToken(PublicIdModel, TimestampedModel):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
 
+class BrowserSession(models.Model):
+    """A browser in which somebody is signed in, so that they can recognise it and end it. Django holds the session."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="browser_sessions")
+    session_key = models.CharField(max_length=40, unique=True)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+    signed_in_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.user} from {self.ip_address or 'an unknown address'}"
+
+
 class AuditEntry(models.Model):
-    """Who did, or tried, what. Append-only: no service changes or deletes one. Secrets are masked before they get here."""
+    """Who did, or tried, what. Append-only: no service changes or deletes one. Secrets are masked before."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -2,7 +2,8 @@
 
     cpu "2" -> request 2, limit 2     "2~4" -> request 2, limit 4     "500m~1"
     memory "10Gi", "64Mi~256Mi"
-    gpu "0", "1", "2(A100)": whole cards; request and limit are always equal, as Kubernetes demands of extended resources
+    gpu "0", "1", "2(A100)": whole cards; request and limit are always equal, as Kubernetes
+        demands of extended resources
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -64,7 +65,10 @@ class Resources:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any] | None, *, path: str = "resources") -> "Resources":
-        """Read `{"cpu", "memory", "gpu"}`; what is absent gets the default. Raises InvalidInput naming every bad field."""
+        """Read `{"cpu", "memory", "gpu"}`; what is absent gets the default.
+
+        Raises InvalidInput naming every bad field.
+        """
         if raw is not None and not isinstance(raw, Mapping):
             raise InvalidInput({path: "Must be an object with cpu, memory and gpu."})
         given = dict(raw or {})

@@ -2,12 +2,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class JobSubmitted:
+class JobQueued:
+    """A job waits to be launched: just submitted, or its next attempt is due."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
+class StopRequested:
     job_id: int
 
 
 @dataclass(frozen=True)
 class JobStatusChanged:
+    """The status, or what is said about it, changed; `version` lets a page drop what it already has."""
+
     job_id: int
     job_uid: str
     project_id: int
@@ -17,14 +26,17 @@ class JobStatusChanged:
 
 @dataclass(frozen=True)
 class PodChanged:
-    """A pod of a job appeared or moved on: pages refresh the table, the log collector may start."""
+    """A pod of a job appeared or moved on: pages refresh their table."""
 
     job_id: int
-    project_id: int
-    pod_id: int
+    job_uid: str
 
 
 @dataclass(frozen=True)
 class JobDeleted:
+    """The rows are gone; what is left in the cluster and the log store may go too."""
+
     job_uid: str
     project_id: int
+    cluster_id: int
+    namespace: str

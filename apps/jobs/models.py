@@ -1,6 +1,7 @@
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.clusters.models import Cluster, ResourceGroup
@@ -69,6 +70,17 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     @property
     def is_finished(self) -> bool:
         return self.status in FINISHED
+
+    @property
+    def elapsed_seconds(self) -> int | None:
+        """How long it has run, or ran; None when it never started."""
+        if self.started_at is None:
+            return None
+        return max(0, round(((self.finished_at or timezone.now()) - self.started_at).total_seconds()))
+
+    @property
+    def can_stop(self) -> bool:
+        return self.status in UNFINISHED and self.status != JobStatus.STOPPING
 
     def move_to(self, status: JobStatus) -> None:
         """Change status in memory; the service that called decides when to save and tell."""

@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-websocket_urlpatterns: list[URLPattern] = []
+from .consumers import JobConsumer, ProjectJobsConsumer
+
+websocket_urlpatterns = [
+    path("ws/jobs/<uuid:uid>/", JobConsumer.as_asgi()),
+    path("ws/projects/<slug:project>/jobs/", ProjectJobsConsumer.as_asgi()),
+]

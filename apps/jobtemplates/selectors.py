@@ -40,3 +40,11 @@ def words_of(slug: str) -> dict[str, Any]:
 def newest_number(slug: str) -> int:
     """The number of the newest version, 0 when there is none."""
     return TemplateVersion.objects.filter(template__slug=slug).aggregate(Max("number"))["number__max"] or 0
+
+
+def find_version(slug: str, number: int | None = None) -> TemplateVersion | None:
+    """The named version of an enabled template, the newest without a number, or None."""
+    versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
+    if number is not None:
+        versions = versions.filter(number=number)
+    return versions.order_by("-number").first()

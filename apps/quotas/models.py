@@ -8,7 +8,8 @@ from apps.projects.owned import ProjectOwned
 class TenantNamespace(ProjectOwned, TimestampedModel):
     """Where a project lives on a cluster: tenancy and capacity meet here.
 
-    `fingerprint` is of the manifests last applied, so that reconciling an unchanged namespace asks nothing of the cluster.
+    `fingerprint` is of the manifests last applied, so that reconciling an unchanged namespace asks
+    nothing of the cluster.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="tenant_namespaces")

@@ -56,6 +56,7 @@ LOCAL_APPS = [
         "projects",
         "clusters",
         "quotas",
+        "datasets",
         "jobtemplates",
         "jobs",
         "logs",
@@ -193,7 +194,10 @@ CHANNEL_LAYERS = {
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": f"{CUBE_REDIS_PREFIX}:celery:",
     "visibility_timeout": 3600,
+    "socket_connect_timeout": 2,
 }
+# A broker that is away must not hold a request: the row is saved, and the sweep sends what was not sent.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 CELERY_TASK_IGNORE_RESULT = True  # rows hold the truth
 CELERY_TASK_ACKS_LATE = True  # every task is idempotent, so a killed worker's message may come again
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -223,6 +227,22 @@ CUBE_GATEWAY = "apps.clusters.gateway.client.KubernetesGateway"
 CUBE_STREAMS = "apps.clusters.gateway.streams.KubernetesStreams"
 CUBE_KUBECONFIG = env.str("CUBE_KUBECONFIG", default="")  # registered as cluster "default" by `manage.py up`
 CUBE_NAMESPACE_PREFIX = env.str("CUBE_NAMESPACE_PREFIX", default="cube-")
+# What jobs may not reach: private and link-local ranges, which is where clusters and cloud metadata live.
+CUBE_EGRESS_EXCEPT: list[str] = env.list(
+    "CUBE_EGRESS_EXCEPT",
+    default=[
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    ],
+)
+CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
+CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
+CUBE_TOOLS_IMAGE = env.str("CUBE_TOOLS_IMAGE", default="python:3.11-slim")  # lists workspaces; needs only python3
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
 
 # -- language, time, files -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // A WebSocket that comes back. Full jitter keeps a thousand browsers from returning in the same instant.
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 15000;
-const FINAL_CODES = new Set([1000, 4001, 4003, 4004]);  // done, signed out, forbidden, gone: asking again is pointless
+const FINAL_CODES = new Set([1000, 4401, 4403, 4404]);  // done, signed out, forbidden, gone: asking again is pointless
 
 /**
  * const close = connect("/ws/jobs/<uid>/", { onMessage, onState, resume });

@@ -11,6 +11,7 @@ from .base import (
     NotFound,
     ObjectList,
     ObjectRef,
+    Propagation,
     ServerInfo,
     Streams,
     Unavailable,
@@ -18,6 +19,8 @@ from .base import (
     WatchEvent,
 )
 from .connect import connect, open_streams
+from .kubeconfig import inline_files
+from .kubeconfig import parse as check_kubeconfig
 
 __all__ = [
     "AlreadyExists",
@@ -30,11 +33,14 @@ __all__ = [
     "NotFound",
     "ObjectList",
     "ObjectRef",
+    "Propagation",
     "ServerInfo",
     "Streams",
     "Unavailable",
     "VersionExpired",
     "WatchEvent",
+    "check_kubeconfig",
     "connect",
+    "inline_files",
     "open_streams",
 ]

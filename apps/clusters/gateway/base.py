@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from apps.core.errors import DomainError
 
 Manifest = dict[str, Any]
+Propagation = Literal["Background", "Foreground"]
 
 
 class GatewayError(DomainError):
@@ -98,15 +99,24 @@ class ServerInfo:
 class Gateway(Protocol):
     """The synchronous face: web, workers, the watcher."""
 
-    def server_info(self) -> ServerInfo: ...
+    def server_info(self) -> ServerInfo:
+        """Version and what is served. Needs no more rights than any signed-in account has."""
 
     def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """POST. Raises AlreadyExists, Invalid, Forbidden, NotFound (no such namespace or kind)."""
+        """POST; returns the object as stored, or with `dry_run` as it would be.
+
+        Raises AlreadyExists, Invalid, Forbidden, NotFound (no such namespace or kind).
+        """
 
     def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply as field manager "cube", forced: create or make the named fields so. Idempotent."""
+        """Server-side apply as field manager "cube", forced: create or make the named fields so. Idempotent.
 
-    def get(self, ref: ObjectRef) -> Manifest: ...
+        Fields applied before and not named any more are removed; fields of other managers stay. Raises as `create`,
+        but never AlreadyExists.
+        """
+
+    def get(self, ref: ObjectRef) -> Manifest:
+        """Raises NotFound, Forbidden."""
 
     def list(
         self,
@@ -119,8 +129,20 @@ class Gateway(Protocol):
     ) -> ObjectList:
         """All matching objects (paged inside); empty namespace: all namespaces."""
 
-    def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None) -> None:
-        """Background deletion. Deleting what is already gone is fine: no NotFound."""
+    def delete(
+        self, ref: ObjectRef, *, propagation: Propagation = "Background", grace_seconds: int | None = None
+    ) -> None:
+        """Delete the object and what it owns. Deleting what is already gone is fine: no NotFound.
+
+        "Background": the object goes at once, its dependents soon after. "Foreground": the object stays, marked with
+        a deletionTimestamp, until its dependents have gone. `grace_seconds` None: as the object itself says.
+        """
+
+    def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
+        """The log of a container as it is now, from its beginning, without timestamps. Following: `Streams.follow_log`.
+
+        Raises NotFound (no such pod) and Invalid (no such container, or not started yet).
+        """
 
     def watch(
         self,
@@ -132,7 +154,11 @@ class Gateway(Protocol):
         labels: Mapping[str, str] | None = None,
         timeout_seconds: int = 300,
     ) -> Iterator[WatchEvent]:
-        """Changes after `resource_version`, with bookmarks, until the server closes. Raises VersionExpired on 410."""
+        """Changes after `resource_version`, with bookmarks, until the server closes, after `timeout_seconds` at most.
+
+        Raises VersionExpired on 410 (list again) and Unavailable when the connection breaks (resume from the version
+        of the last event). An object that stops matching `labels` comes as DELETED.
+        """
 
 
 class Streams(Protocol):
@@ -141,7 +167,11 @@ class Streams(Protocol):
     async def close(self) -> None: ...
 
     def pod_events(self, *, labels: Mapping[str, str]) -> AsyncIterator[WatchEvent]:
-        """Every matching pod as ADDED, then changes, for ever: lists again on 410, backs off when unreachable."""
+        """Every matching pod as ADDED, then changes, for ever: lists again on 410, backs off when unreachable.
+
+        After a second list pods come as ADDED again; those that went meanwhile come as DELETED with nothing but
+        their metadata. Raises Forbidden: only a new kubeconfig can help then.
+        """
 
     def follow_log(
         self,
@@ -155,6 +185,6 @@ class Streams(Protocol):
     ) -> AsyncIterator[bytes]:
         """Raw chunks of the log with timestamps. Ends when the server ends it, which does not mean the container has.
 
-        `since_time` is RFC 3339; the API server cuts it to whole seconds. Raises NotFound, Invalid (container not
-        started yet), Unavailable.
+        `since_time` is RFC 3339; the API server cuts it to whole seconds. A pod without a node has an empty log. Raises NotFound, Invalid (container not
+        started yet, or unknown), Forbidden, Unavailable (also when the connection breaks on the way).
         """

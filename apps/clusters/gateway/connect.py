@@ -10,7 +10,10 @@ from .base import Gateway, Streams
 
 
 def connect(cluster: Any) -> Gateway:
-    """The gateway of `cluster` (a `clusters.Cluster`). Cached, so connections are pooled; a new kubeconfig makes a new one."""
+    """The gateway of `cluster` (a `clusters.Cluster`).
+
+    Cached, so that connections are pooled; a new kubeconfig makes a new one.
+    """
     return _connect(settings.CUBE_GATEWAY, cluster.pk, cluster.kubeconfig)
 
 

@@ -7,16 +7,43 @@
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelError
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
 from apps.core.errors import DomainError, InvalidInput, InvalidTransition, NotAllowed
 
+API = "/api/"
 STATUS = {InvalidInput: 400, NotAllowed: 403, InvalidTransition: 409}
+# Errors of rooms above this one, known by their stable code alone.
+BY_CODE = {"cluster_unavailable": 503}
+TITLES = {
+    400: "Bad request",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    413: "Body too large",
+    415: "Unsupported media type",
+    429: "Too many requests",
+    503: "Cluster unavailable",
+}
+CODES = {
+    Http404: "not_found",
+    PermissionDenied: "not_allowed",
+    exceptions.PermissionDenied: "not_allowed",
+    exceptions.ParseError: "malformed_body",
+    exceptions.UnsupportedMediaType: "unsupported_media_type",
+    exceptions.MethodNotAllowed: "method_not_allowed",
+    exceptions.Throttled: "too_many_requests",
+}
+NOT_FOUND = "There is nothing here, or it is in a project you are not in."
 
 
 def field_errors(detail: Any, path: str = "") -> list[dict[str, str]]:
@@ -65,16 +92,23 @@ def _from_domain(exc: Exception) -> Response | None:
             problem(status=400, title="Invalid input", code=exc.code, detail=str(exc), errors=errors),
             status=400,
         )
-    if isinstance(exc, DomainError):
+    if not isinstance(exc, DomainError):
+        return None
+    if (code := BY_CODE.get(exc.code)) is None:
         code = next((code for kind, code in STATUS.items() if isinstance(exc, kind)), 409)
-        return Response(problem(status=code, title="Refused", code=exc.code, detail=str(exc)), status=code)
-    return None
+    title = TITLES.get(code, "Refused")
+    headers = {"Retry-After": "15"} if code == 503 else None
+    return Response(
+        problem(status=code, title=title, code=exc.code, detail=str(exc) or title), status=code, headers=headers
+    )
 
 
 def _from_framework(exc: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exc, RequestDataTooBig):
         body = problem(status=413, title="Body too large", code="too_large", detail=str(exc))
         return Response(body, status=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+    if isinstance(exc, SuspiciousOperation):
+        exc = exceptions.ParseError("The request is not well formed.")
     if isinstance(exc, ModelError):
         exc = exceptions.ValidationError(getattr(exc, "message_dict", None) or exc.messages)
     response = exception_handler(exc, context)
@@ -85,12 +119,28 @@ def _from_framework(exc: Exception, context: dict[str, Any]) -> Response | None:
         detail = "; ".join(f"{e['field']}: {e['message']}".removeprefix(": ") for e in errors)
         response.data = problem(status=400, title="Invalid input", code="invalid_input", detail=detail, errors=errors)
         return response
-    code = "not_found" if isinstance(exc, Http404) else "not_allowed" if isinstance(exc, PermissionDenied) else ""
     detail = response.data.get("detail") if isinstance(response.data, dict) else response.data
-    response.data = problem(
-        status=response.status_code,
-        title=response.status_text,
-        code=code or getattr(detail, "code", "refused"),
-        detail=str(detail),
-    )
+    title = TITLES.get(response.status_code, response.status_text)
+    code = CODES.get(type(exc)) or getattr(detail, "code", "refused")
+    text = NOT_FOUND if response.status_code == 404 else str(detail)  # Hidden and missing look alike.
+    response.data = problem(status=response.status_code, title=title, code=code, detail=text)
     return response
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """`handler404`: a problem document under /api/, the usual page elsewhere."""
+    if not request.path.startswith(API):
+        return defaults.page_not_found(request, exception)
+    return _plain(problem(status=404, title="Not found", code="not_found", detail=NOT_FOUND))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """`handler500`: the same for a bug, with the request id to quote when reporting it."""
+    if not request.path.startswith(API):
+        return defaults.server_error(request)
+    detail = "Cube failed to answer. The operators' log has the details under this request id."
+    return _plain(problem(status=500, title="Server error", code="server_error", detail=detail))
+
+
+def _plain(body: dict[str, Any]) -> HttpResponse:
+    return JsonResponse(body, status=body["status"], content_type="application/problem+json")

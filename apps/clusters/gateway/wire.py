@@ -1,0 +1,32 @@
+"""How both faces speak to an API server: time-outs, page size, keep-alive and the query parameters they share."""
+
+import socket
+from collections.abc import Mapping
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 20.0
+WATCH_SLACK_SECONDS = 15.0  # on top of the time after which the server was asked to end a watch by itself
+PAGE = 500
+# A peer that vanished without a word (a node lost, a firewall's idle cut) is noticed after about a minute.
+KEEPALIVE = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+
+
+def selection(labels: Mapping[str, str] | None) -> dict[str, str]:
+    return {"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}
+
+
+def watching(version: str, seconds: int) -> dict[str, str]:
+    return {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": version,
+        "timeoutSeconds": str(seconds),
+    }

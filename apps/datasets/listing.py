@@ -1,0 +1,62 @@
+"""The cluster's side of a listing: start the pod, read what it printed, remove it."""
+
+from django.conf import settings
+
+from apps.clusters import gateway
+from apps.clusters.gateway import AlreadyExists, GatewayError, Manifest, ObjectRef
+from apps.core.errors import DomainError
+from apps.quotas.selectors import namespace_name
+from apps.quotas.services import reconcile_namespace
+
+from . import manifests, services
+from .models import Workspace
+
+NO_STORAGE = "This cluster has no default storage class, so projects have no workspace on it."
+MOST_BYTES = 2 * 1024 * 1024
+
+
+def start(*, workspace_id: int) -> None:
+    """Create the listing pod; one that exists already is as good. Raises Unavailable: the task tries again."""
+    workspace = Workspace.objects.select_related("project", "cluster").get(pk=workspace_id)
+    try:
+        tenancy = reconcile_namespace(project=workspace.project, cluster=workspace.cluster)
+        if not tenancy.has_workspace:
+            services.record_failure(workspace_id=workspace_id, message=NO_STORAGE)
+            return
+        pod = manifests.listing_pod(workspace, namespace=tenancy.name, image=settings.CUBE_TOOLS_IMAGE)
+        api = gateway.connect(workspace.cluster)
+        try:
+            api.create(pod)
+        except AlreadyExists:
+            finish(workspace_id=workspace_id, pod=api.get(ObjectRef.of(pod)))
+    except gateway.Unavailable:
+        raise
+    except DomainError as refusal:
+        services.record_failure(workspace_id=workspace_id, message=str(refusal))
+
+
+def finish(*, workspace_id: int, pod: Manifest) -> None:
+    """Take in an ended pod; one that still runs is left alone. Safe to call again: the pod is gone by then."""
+    phase = pod.get("status", {}).get("phase")
+    workspace = Workspace.objects.select_related("project", "cluster").filter(pk=workspace_id).first()
+    if workspace is None or phase not in {"Succeeded", "Failed"}:
+        return
+    ref = ObjectRef("v1", "Pod", manifests.pod_name(workspace), namespace_name(workspace.project))
+    if pod["metadata"]["name"] != ref.name or pod["metadata"]["namespace"] != ref.namespace:
+        return
+    api = gateway.connect(workspace.cluster)
+    try:
+        printed = api.read_log(
+            namespace=ref.namespace, pod=ref.name, container=manifests.CONTAINER, limit_bytes=MOST_BYTES
+        )
+    except gateway.Unavailable:
+        raise
+    except GatewayError as refusal:
+        services.record_failure(workspace_id=workspace_id, message=str(refusal))
+        return
+    if phase == "Succeeded":
+        services.record_listing(workspace_id=workspace_id, printed=printed)
+    else:
+        tail = printed.decode(errors="replace").strip()[-300:]
+        services.record_failure(workspace_id=workspace_id, message=tail or "The listing pod failed.")
+    api.delete(ref, grace_seconds=0)

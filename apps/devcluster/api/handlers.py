@@ -1,0 +1,266 @@
+"""Each verb of the REST API as a handler: read the request, make one call, present the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from . import apply, discovery, errors, listing, patch, present, rbac, reviews, subresources, watch
+from . import request as asked
+from .gc import GarbageCollector
+from .node_port import NodePort
+from .objects import SYSTEM, Call, Identity, Objects
+from .quota import QuotaKeeper
+from .request import Target
+from .store import Event, Object, Stored
+from .tokens import Tokens
+
+REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
+ROOT_CA = "kube-root-ca.crt"
+VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Handlers:
+    def __init__(self, objects: Objects, tokens: Tokens, node: NodePort | None) -> None:
+        self.tokens = tokens
+        self.objects, self.store, self.registry, self.node = objects, objects.store, objects.registry, node
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """The loops an API server runs beside its requests."""
+        QuotaKeeper(self.store, self.registry)
+        return [asyncio.create_task(GarbageCollector(self.objects).run())]
+
+    def bootstrap(self, ca: str) -> None:
+        """What a new cluster has before anybody asks for anything."""
+        namespaces = self.registry.find("", "v1", "namespaces")
+        for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+            if self.store.get("namespaces", "", name) is None:
+                body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+                self.objects.create(namespaces, "", body, Call(SYSTEM))
+        self._bootstrap_namespaces(ca)
+
+    def _bootstrap_namespaces(self, ca: str) -> None:
+        """Every namespace gets its `default` ServiceAccount and the CA, at once: pods cannot start without them."""
+        accounts, maps = (
+            self.registry.find("", "v1", "serviceaccounts"),
+            self.registry.find("", "v1", "configmaps"),
+        )
+
+        def furnish(namespace: Object) -> None:
+            name = namespace["metadata"]["name"]
+            if "deletionTimestamp" in namespace["metadata"]:
+                return
+            if self.store.get("serviceaccounts", name, "default") is None:
+                account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
+                self.objects.create(accounts, name, account, Call(SYSTEM))
+            if self.store.get("configmaps", name, ROOT_CA) is None:
+                content = {
+                    "kind": "ConfigMap",
+                    "apiVersion": "v1",
+                    "metadata": {"name": ROOT_CA},
+                    "data": {"ca.crt": ca},
+                }
+                self.objects.create(maps, name, content, Call(SYSTEM))
+
+        def notice(event: Event) -> None:
+            gone = event.type == "DELETED" and event.key[1] in ("default", ROOT_CA)
+            if event.resource == "namespaces" and event.type == "ADDED":
+                asyncio.get_running_loop().call_soon(furnish, event.now.obj)
+            elif gone and event.resource in ("serviceaccounts", "configmaps"):
+                if (namespace := self.store.get("namespaces", "", event.key[0])) is not None:
+                    asyncio.get_running_loop().call_soon(furnish, namespace.obj)
+
+        for namespace in self.store.each("namespaces"):
+            furnish(namespace)
+        self.store.observe(notice)
+
+    async def dispatch(self, request: web.Request) -> web.StreamResponse:
+        who: Identity = request["identity"]
+        if not discovery.names_objects(request.path):
+            rbac.require_path(who, request.method.lower(), request.path)
+            return discovery.answer(self.registry, request)
+        parts = asked.split_path(request.path)
+        verb = self._verb(request, parts)
+        if not who.is_admin:
+            resource = f"{parts.plural}/{parts.subresource}" if parts.subresource else parts.plural
+            # A namespace is its own scope: a Role inside it may grant reading it.
+            namespace = parts.namespace or (parts.name if parts.plural == "namespaces" else "")
+            rbac.require(self.store, who, rbac.Question(verb, parts.group, resource, namespace, parts.name))
+        target = asked.find_target(self.registry, parts)
+        if request.method == "HEAD":
+            raise errors.method_not_allowed()
+        self._check_verb(target, verb)
+        if target.resource.group in REVIEW_GROUPS:
+            return await reviews.serve(self, request, target)
+        if target.resource.group == "metrics.k8s.io":
+            return await self._metrics(request, target)
+        if target.subresource:
+            served = await subresources.serve(self, request, target, verb)
+            if served is not None:
+                return served
+        return await getattr(self, verb)(request, target)
+
+    async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if self.node is None:
+            raise errors.ApiError(503, "ServiceUnavailable", "no node measures anything here")
+        items = self.node.node_usage() if target.resource.plural == "nodes" else self.node.pod_usage()
+        wanted = listing.predicate_for(request, target)
+        items = [i for i in items if target.namespace in ("", i["metadata"].get("namespace", ""))]
+        if target.name:
+            found = next((item for item in items if item["metadata"]["name"] == target.name), None)
+            if found is None:
+                raise errors.not_found(f"{target.resource.kind}.{target.resource.group}", "", target.name)
+            return _json(found)
+        head = {
+            "kind": f"{target.resource.kind}List",
+            "apiVersion": target.resource.api_version,
+            "metadata": {},
+        }
+        return _json({**head, "items": [i for i in items if wanted is None or wanted(i)]})
+
+    @staticmethod
+    def _verb(request: web.Request, target: asked.PathParts) -> str:
+        verb = VERBS.get(request.method, "")
+        if verb == "get" and not target.name:
+            return "watch" if target.watch or asked.flag(request, "watch") else "list"
+        if verb == "get" and target.watch:
+            return "watch"
+        if verb == "delete" and not target.name:
+            return "deletecollection"
+        return verb
+
+    @staticmethod
+    def _check_verb(target: Target, verb: str) -> None:
+        if target.subresource:
+            sub = target.resource.subresource(target.subresource)
+            allowed: tuple[str, ...] = sub.verbs if sub else ()
+        else:
+            allowed = target.resource.verbs
+        if verb not in allowed or (verb == "create" and target.name and not target.subresource):
+            raise errors.method_not_allowed()
+        if verb in ("update", "patch") and not target.name:
+            raise errors.method_not_allowed()
+
+    async def get(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        stored = self.objects.find(target.resource, target.namespace, target.name)
+        return _answer(presenter, stored)
+
+    async def list(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        page = await listing.page(self.store, request, target)
+        return web.Response(body=presenter.many(page), content_type=presenter.content_type)
+
+    async def watch(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        return await watch.serve(self.store, request, target, presenter)
+
+    async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        resource = target.resource
+        body, raw = await asked.read_body(request, resource.kind)
+        call = asked.call_for(request, request["identity"], target, "CreateOptions")
+        asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
+        obj, warnings = asked.decode(request, target, body, raw)
+        asked.check_names(target, obj)
+        stored = self.objects.create(resource, target.namespace, obj, call)
+        await self.store.committed()
+        return _answer(presenter, stored, 201, warnings)
+
+    async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        resource = target.resource
+        body, raw = await asked.read_body(request, resource.kind)
+        call = asked.call_for(request, request["identity"], target, "UpdateOptions")
+        asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
+        obj, warnings = asked.decode(request, target, body, raw)
+        asked.check_names(target, obj)
+        if (
+            resource.key in CREATE_ON_UPDATE
+            and self.store.get(resource.key, target.namespace, target.name) is None
+        ):
+            stored, status = self.objects.create(resource, target.namespace, obj, call), 201
+        else:
+            stored = self.objects.update(resource, target.namespace, target.name, lambda _: obj, call)
+            status = 200
+        await self.store.committed()
+        return _answer(presenter, stored, status, warnings)
+
+    async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
+        kind = asked.PATCH_TYPES.get(request.content_type)
+        if kind is None:
+            raise errors.ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+        presenter = present.choose(request, target.resource)
+        call = asked.call_for(request, request["identity"], target, "PatchOptions")
+        raw = await request.read()
+        if kind == "apply":
+            stored, created, warnings = apply.serve(self.objects, request, target, raw, call)
+        else:
+            change, created, warnings = patch.prepare(kind, raw, target.resource), False, []
+
+            def changed(obj: Object) -> Object:
+                decoded, found = asked.decode(request, target, change(obj), b"")
+                warnings.extend(found)
+                asked.check_names(target, decoded)
+                return decoded
+
+            stored = self.objects.update(target.resource, target.namespace, target.name, changed, call)
+        await self.store.committed()
+        return _answer(presenter, stored, 201 if created else 200, warnings)
+
+    async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
+        options = await asked.delete_options(request)
+        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        stored, gone = self.objects.delete(target.resource, target.namespace, target.name, options, call)
+        await self.store.committed()
+        presenter = present.choose(request, target.resource)
+        if gone and target.resource.key not in RETURNS_OBJECT:
+            return _json(_deleted(target, stored))
+        return _answer(presenter, stored)
+
+    async def deletecollection(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        options = await asked.delete_options(request)
+        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        page = await listing.page(self.store, request, target)
+        for stored in page.items:
+            metadata = stored.obj["metadata"]
+            self.objects.delete(
+                target.resource, metadata.get("namespace", ""), metadata["name"], options, call
+            )
+        await self.store.committed()
+        return web.Response(body=presenter.many(page), content_type=presenter.content_type)
+
+
+# Kinds whose PUT may create (AllowCreateOnUpdate in their strategies).
+CREATE_ON_UPDATE = frozenset(("leases.coordination.k8s.io", "endpoints", "events"))
+# Kinds whose deletion answers with the object itself (ReturnDeletedObject in pkg/registry).
+RETURNS_OBJECT = frozenset(
+    ("pods", "services", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts")
+)
+
+
+def _deleted(target: Target, stored: Stored) -> Object:
+    details: dict[str, Any] = {"name": target.name}
+    if target.resource.group:
+        details["group"] = target.resource.group
+    details |= {"kind": target.resource.plural, "uid": stored.obj["metadata"]["uid"]}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def _answer(
+    presenter: present.Presenter, stored: Stored, status: int = 200, warnings: Sequence[str] = ()
+) -> web.Response:
+    response = web.Response(body=presenter.one(stored), status=status, content_type=presenter.content_type)
+    for warning in dict.fromkeys(warnings):
+        escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{escaped}"')
+    return response
+
+
+def _json(body: Object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

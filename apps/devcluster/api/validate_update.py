@@ -1,0 +1,144 @@
+"""What may not change once it is set, per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from .errors import Cause
+from .store import Object
+
+IMMUTABLE = "field is immutable"
+POD_MUTABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
+)
+
+
+def metadata(now: Object, old: Object) -> Iterable[Cause]:
+    if "deletionTimestamp" in old:
+        more = [f for f in now.get("finalizers") or () if f not in (old.get("finalizers") or ())]
+        if more:
+            listed = "[]string{" + ", ".join(f'"{f}"' for f in more) + "}"
+            why = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
+            yield Cause.forbidden("metadata.finalizers", why)
+
+
+def immutable(key: str, obj: Object, old: Object) -> Iterable[Cause]:
+    check = CHECKS.get(key)
+    return check(obj, old) if check else ()
+
+
+def _shown(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _config(obj: Object, old: Object) -> Iterable[Cause]:
+    if not old.get("immutable"):
+        return
+    if not obj.get("immutable"):
+        yield Cause.forbidden("immutable", "field is immutable when `immutable` is set")
+    for part in ("data", "binaryData"):
+        if (obj.get(part) or {}) != (old.get(part) or {}):
+            yield Cause.forbidden(part, "field is immutable when `immutable` is set")
+
+
+def _secret(obj: Object, old: Object) -> Iterable[Cause]:
+    if obj.get("type") != old.get("type"):
+        yield Cause.invalid("type", _shown(obj.get("type")), IMMUTABLE)
+    yield from _config(obj, old)
+
+
+def _service(obj: Object, old: Object) -> Iterable[Cause]:
+    now, before = obj["spec"].get("clusterIP"), old["spec"].get("clusterIP")
+    if before and now != before and obj["spec"]["type"] != "ExternalName":
+        yield Cause.invalid("spec.clusterIPs[0]", _shown([now]), "may not change once set")
+
+
+def _priority_class(obj: Object, old: Object) -> Iterable[Cause]:
+    if obj["value"] != old["value"]:
+        yield Cause.forbidden("value", "may not be changed in an update.")
+
+
+def _claim(obj: Object, old: Object) -> Iterable[Cause]:
+    def rest(spec: Object) -> Object:
+        return {k: v for k, v in spec.items() if k not in ("resources", "volumeAttributesClassName")}
+
+    bound = "volumeName" in old["spec"]
+    now, before = rest(obj["spec"]), rest(old["spec"])
+    if not bound:
+        now.pop("volumeName", None)
+    if now != before:
+        why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        yield Cause.forbidden("spec", f"{why}\n")
+
+
+def _job(obj: Object, old: Object) -> Iterable[Cause]:
+    now, before, status = obj["spec"], old["spec"], old.get("status") or {}
+    elastic = before.get("completionMode") == "Indexed" and now.get("completions") == now.get("parallelism")
+    if now.get("completions") != before.get("completions") and not elastic:
+        yield Cause.invalid("spec.completions", _shown(now.get("completions")), IMMUTABLE)
+    if now.get("selector") != before.get("selector"):
+        yield Cause.invalid("spec.selector", _shown(now.get("selector")), IMMUTABLE)
+    if _template(now, before, status) != _template(before, before, status):
+        yield Cause.invalid("spec.template", _shown(now["template"]), IMMUTABLE)
+    for name in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        if now.get(name) != before.get(name):
+            yield Cause.invalid(f"spec.{name}", _shown(now.get(name)), IMMUTABLE)
+
+
+def _template(spec: Object, before: Object, status: Object) -> Object:
+    """A Job that is suspended and has not started may still be told where and how big to run."""
+    template = spec["template"]
+    if not (before.get("suspend") and not status.get("startTime")):
+        return dict(template)
+    free = ("nodeSelector", "affinity", "tolerations", "schedulingGates", "containers", "initContainers")
+    fixed = {k: v for k, v in template["spec"].items() if k not in free}
+    for kind in ("containers", "initContainers"):
+        fixed[kind] = [
+            {k: v for k, v in container.items() if k != "resources"}
+            for container in template["spec"].get(kind) or ()
+        ]
+    return fixed
+
+
+def _pod(obj: Object, old: Object) -> Iterable[Cause]:
+    def fixed(spec: Object) -> Object:
+        kept = {k: v for k, v in spec.items() if k not in ("activeDeadlineSeconds", "tolerations")}
+        if kept.get("schedulingGates") is not None or "schedulingGates" in old["spec"]:
+            for free in ("schedulingGates", "nodeSelector", "affinity"):
+                kept.pop(free, None)
+        for kind in ("containers", "initContainers"):
+            kept[kind] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get(kind) or ()]
+        return kept
+
+    if fixed(obj["spec"]) != fixed(old["spec"]):
+        yield Cause.forbidden("spec", POD_MUTABLE)
+
+
+def _replicated(obj: Object, old: Object) -> Iterable[Cause]:
+    if obj["spec"].get("selector") != old["spec"].get("selector"):
+        yield Cause.invalid("spec.selector", _shown(obj["spec"].get("selector")), IMMUTABLE)
+
+
+def _binding(obj: Object, old: Object) -> Iterable[Cause]:
+    if obj.get("roleRef") != old.get("roleRef"):
+        yield Cause.invalid("roleRef", _shown(obj.get("roleRef")), "cannot change roleRef")
+
+
+CHECKS = {
+    "configmaps": _config,
+    "secrets": _secret,
+    "services": _service,
+    "priorityclasses.scheduling.k8s.io": _priority_class,
+    "persistentvolumeclaims": _claim,
+    "jobs.batch": _job,
+    "pods": _pod,
+    "deployments.apps": _replicated,
+    "replicasets.apps": _replicated,
+    "rolebindings.rbac.authorization.k8s.io": _binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": _binding,
+}

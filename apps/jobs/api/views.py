@@ -1,0 +1,79 @@
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.jobs import preview, services
+from apps.jobs.models import Job
+from apps.projects.api.scoping import ProjectObjectViewSet, ProjectViewSet
+
+from .filters import JobFilter
+from .serializers import JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
+
+LISTED = Job.objects.select_related("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
+
+
+class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
+    """The jobs of a project: list them, submit another."""
+
+    queryset = LISTED
+    serializer_class = JobSerializer
+    filterset_class = JobFilter
+    project_permissions = {"list": "view_project", "create": "submit_job"}
+
+    @extend_schema(
+        request=SubmitSerializer,
+        responses={201: JobDetailSerializer, 200: ManifestsSerializer},
+        parameters=[OpenApiParameter("dry_run", bool, description="Answer with the manifests; submit nothing.")],
+    )
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer = SubmitSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = {"project": self.project, "actor": request.user, **serializer.validated_data}
+        if request.query_params.get("dry_run") in {"true", "1", "All"}:
+            return Response(preview.as_answer(services.draft_job(**asked)))
+        job = services.submit_job(**asked)
+        return Response(JobDetailSerializer(job).data, status=201)
+
+
+class JobViewSet(ProjectObjectViewSet):
+    """One job, by its uid."""
+
+    queryset: QuerySet[Job] = LISTED.prefetch_related("attempts__pods", "events__actor")
+    serializer_class = JobDetailSerializer
+    lookup_field = "uid"
+    project_permissions = {
+        "retrieve": "view_project",
+        "manifests": "view_project",
+        "stop": "stop_job",
+        "rerun": "submit_job",
+        "destroy": "delete_job",
+    }
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=None, responses=JobDetailSerializer)
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        job = services.stop_job(job=self.get_object(), actor=request.user)
+        return Response(JobSerializer(job).data)
+
+    @extend_schema(request=None, responses={201: JobDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        job = services.rerun_job(job=self.get_object(), actor=request.user)
+        return Response(JobDetailSerializer(job).data, status=201)
+
+    @extend_schema(responses=ManifestsSerializer)
+    @action(detail=True, methods=["get"])
+    def manifests(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(preview.as_answer(self.get_object()))
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        services.delete_job(job=self.get_object(), actor=request.user)
+        return Response(status=204)

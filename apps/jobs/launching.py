@@ -1,0 +1,146 @@
+"""The cluster's side of a job: create, remove, observe. No function here holds a transaction over the network."""
+
+from typing import Any
+
+from apps.clusters import gateway, labels
+from apps.clusters.gateway import (
+    AlreadyExists,
+    Forbidden,
+    Gateway,
+    GatewayError,
+    Invalid,
+    Manifest,
+    NotFound,
+    ObjectRef,
+)
+from apps.clusters.models import Cluster
+from apps.core.errors import DomainError
+from apps.quotas.services import reconcile_namespace
+
+from . import manifests, selectors, services
+from .choices import FINISHED, JobStatus, Reason
+from .models import Attempt, Job
+from .observation import failure_of, job_facts, pod_facts
+
+OURS = {**labels.MANAGED, labels.KIND: "job"}
+NO_STORAGE = "The cluster has no default storage class: /workspace is a scratch folder that goes with the pod."
+
+
+def launch_job(*, job_id: int) -> None:
+    """Ask the cluster for the job's current attempt. Safe to call twice: names are fixed and 409 means adopt.
+
+    Raises Unavailable when the cluster cannot be reached: the task is tried again.
+    """
+    job = Job.objects.select_related(
+        "project", "cluster", "resource_group", "template_version__template"
+    ).filter(pk=job_id, status=JobStatus.QUEUED).first()  # fmt: skip
+    if job is None:
+        return  # launched by an earlier message, stopped, or deleted
+    attempt = selectors.current_attempt(job)
+    api = gateway.connect(job.cluster)
+    try:
+        tenancy = reconcile_namespace(project=job.project, cluster=job.cluster)
+        plan = selectors.plan_for(job, attempt=attempt.number, has_workspace=tenancy.has_workspace)
+        created = _create(api, manifests.for_job(plan))
+    except gateway.Unavailable:
+        raise
+    except (Invalid, Forbidden, NotFound, AlreadyExists) as refusal:
+        services.record_refused(job_id=job_id, reason=_reason_of(refusal), message=str(refusal))
+        return
+    except DomainError as refusal:
+        services.record_refused(job_id=job_id, reason=Reason.REFUSED, message=str(refusal))
+        return
+    wanted = services.record_launched(
+        job_id=job_id,
+        attempt=attempt.number,
+        object_uid=created["metadata"]["uid"],
+        note="" if tenancy.has_workspace else NO_STORAGE,
+    )
+    if not wanted:
+        remove(cluster=job.cluster, ref=ObjectRef.of(created))
+
+
+def _reason_of(refusal: GatewayError) -> Reason:
+    return Reason.QUOTA if "exceeded quota" in str(refusal) else Reason.REFUSED
+
+
+def _create(api: Gateway, wanted: list[Manifest]) -> Manifest:
+    """Create supports, then the Job, then hand the supports to the Job for garbage collection."""
+    *supports, job = wanted
+    for support in supports:
+        api.apply(support)
+    created = _create_or_adopt(api, job)
+    for support in supports:
+        api.apply(manifests.owned_by(support, created))
+    return created
+
+
+def _create_or_adopt(api: Gateway, job: Manifest) -> Manifest:
+    try:
+        return api.create(job)
+    except AlreadyExists:
+        found = api.get(ObjectRef.of(job))
+        if found["metadata"].get("labels", {}).get(labels.UID) != job["metadata"]["labels"][labels.UID]:
+            raise AlreadyExists(
+                f"A Job named {job['metadata']['name']} that Cube did not make is in the way.", status=409
+            ) from None
+        return found
+
+
+def remove(*, cluster: Cluster, ref: ObjectRef) -> None:
+    """Foreground, so that the Job's disappearance means that its pods have ended."""
+    gateway.connect(cluster).delete(ref, propagation="Foreground")
+
+
+def remove_attempts(*, job_id: int) -> None:
+    """Make the cluster forget every attempt of a job that is stopping or stopped."""
+    job = Job.objects.select_related("project", "cluster").filter(pk=job_id).first()
+    if job is None or job.status not in {JobStatus.STOPPING, *FINISHED}:
+        return
+    namespace = selectors.namespace_name(job.project)
+    for attempt in job.attempts.all():
+        remove(cluster=job.cluster, ref=_ref(attempt, namespace))
+
+
+def remove_all(*, cluster_id: int, namespace: str, job_uid: str) -> None:
+    """Remove what a deleted job left behind; its rows are gone, so labels find it."""
+    cluster = Cluster.objects.filter(pk=cluster_id).first()
+    if cluster is None:
+        return
+    found = gateway.connect(cluster).list("batch/v1", "Job", namespace=namespace, labels={labels.UID: job_uid})
+    for manifest in found.items:
+        remove(cluster=cluster, ref=ObjectRef("batch/v1", "Job", manifest["metadata"]["name"], namespace))
+
+
+def _ref(attempt: Attempt, namespace: str) -> ObjectRef:
+    return ObjectRef("batch/v1", "Job", attempt.object_name, namespace)
+
+
+def observe(*, job: Job, kind: str, manifest: Manifest, deleted: bool) -> None:
+    """Take in one object of the job, seen by the watch or the sweep. Old and repeated sightings change nothing."""
+    if kind == "Pod":
+        services.record_pod(job_id=job.pk, facts=pod_facts(manifest), deleted=deleted)
+        return
+    facts = job_facts(manifest)
+    if facts.outcome == "Complete":
+        services.record_outcome(job_id=job.pk, attempt=facts.attempt, succeeded=True)
+    elif facts.outcome == "Failed":
+        _settle_failure(job, facts.attempt, manifest)
+    elif deleted:
+        services.record_gone(job_id=job.pk, attempt=facts.attempt)
+
+
+def _settle_failure(job: Job, attempt: int, manifest: Manifest) -> None:
+    """The pods tell why. They are read now: their own events may come after the Job's."""
+    if job.is_finished:
+        return
+    namespace = manifest["metadata"]["namespace"]
+    mine: dict[str, Any] = {labels.UID: str(job.uid), labels.ATTEMPT: str(attempt)}
+    pods = [
+        pod_facts(pod) for pod in gateway.connect(job.cluster).list("v1", "Pod", namespace=namespace, labels=mine).items
+    ]
+    for pod in pods:
+        services.record_pod(job_id=job.pk, facts=pod)
+    services.record_outcome(
+        job_id=job.pk, attempt=attempt, succeeded=False, failure=failure_of(job_facts(manifest), pods)
+    )

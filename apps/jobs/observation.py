@@ -1,0 +1,172 @@
+"""Pure readings of what Kubernetes says about a Job or a pod.
+
+Sources: https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions and
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/. Only terminal conditions (Complete, Failed) end a
+job: SuccessCriteriaMet and FailureTarget come before them, while pods still run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+from .choices import Reason
+from .manifests import CONTAINER
+
+MESSAGE_LENGTH = 2000
+WAITING_REASONS = {
+    "ErrImagePull": Reason.IMAGE,
+    "ImagePullBackOff": Reason.IMAGE,
+    "InvalidImageName": Reason.IMAGE,
+    "ErrImageNeverPull": Reason.IMAGE,
+    "CreateContainerConfigError": Reason.START_ERROR,
+    "CreateContainerError": Reason.START_ERROR,
+}
+# Kubernetes retries an image for ever; these can never come right.
+HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+ENDED_REASONS = {
+    "OOMKilled": Reason.OUT_OF_MEMORY,
+    "DeadlineExceeded": Reason.DEADLINE,
+    "Evicted": Reason.EVICTED,
+    "NodeLost": Reason.EVICTED,
+    "Terminated": Reason.EVICTED,
+    "StartError": Reason.START_ERROR,
+    "ContainerCannotRun": Reason.START_ERROR,
+    "Completed": Reason.COMPLETED,
+}
+# Of several pods' reasons, the one that explains the others comes first.
+WEIGHT = [Reason.OUT_OF_MEMORY, Reason.EVICTED, Reason.START_ERROR, Reason.DEADLINE, Reason.ERROR]
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    uid: str
+    name: str
+    attempt: int
+    rank: int | None
+    node: str
+    phase: str
+    reason: str
+    message: str
+    exit_code: int | None
+    restarts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    is_hopeless: bool
+
+    @property
+    def is_running(self) -> bool:
+        return self.phase == "Running" and self.started_at is not None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.phase in {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    name: str
+    uid: str
+    attempt: int
+    outcome: str  # "", "Complete" or "Failed"
+    reason: str
+    message: str
+    is_deleting: bool
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_datetime(text) if text else None
+
+
+def job_facts(manifest: dict[str, Any]) -> JobFacts:
+    meta = manifest["metadata"]
+    conditions = {c["type"]: c for c in manifest.get("status", {}).get("conditions") or [] if c.get("status") == "True"}
+    outcome = next((kind for kind in ("Complete", "Failed") if kind in conditions), "")
+    said = conditions.get(outcome, {})
+    return JobFacts(
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        attempt=int(meta.get("labels", {}).get("cube.io/attempt", 1)),
+        outcome=outcome,
+        reason=said.get("reason", ""),
+        message=said.get("message", ""),
+        is_deleting="deletionTimestamp" in meta,
+    )
+
+
+def pod_facts(manifest: dict[str, Any]) -> PodFacts:
+    meta, status = manifest["metadata"], manifest.get("status", {})
+    main = next((c for c in status.get("containerStatuses") or [] if c["name"] == CONTAINER), {})
+    state = main.get("state") or {}
+    ended, running, waiting = state.get("terminated"), state.get("running"), state.get("waiting") or {}
+    reason, message = _why(status, ended, waiting)
+    index = meta.get("annotations", {}).get("batch.kubernetes.io/job-completion-index")
+    return PodFacts(
+        uid=meta["uid"],
+        name=meta["name"],
+        attempt=int(meta.get("labels", {}).get("cube.io/attempt", 1)),
+        rank=int(index) if index is not None else None,
+        node=manifest.get("spec", {}).get("nodeName", ""),
+        phase=status.get("phase", "Pending"),
+        reason=reason,
+        message=message[:MESSAGE_LENGTH],
+        exit_code=ended.get("exitCode") if ended else None,
+        restarts=main.get("restartCount", 0),
+        started_at=_time((ended or running or {}).get("startedAt")),
+        finished_at=_time((ended or {}).get("finishedAt")),
+        is_hopeless=waiting.get("reason") in HOPELESS,
+    )
+
+
+def _why(status: dict[str, Any], ended: dict[str, Any] | None, waiting: dict[str, Any]) -> tuple[str, str]:
+    """(reason, message) of a pod, the most telling source first."""
+    if status.get("reason") in ENDED_REASONS:  # the pod as a whole: evicted, out of time
+        return ENDED_REASONS[status["reason"]], status.get("message", "")
+    if ended:
+        if ended.get("exitCode") == 0:
+            return Reason.COMPLETED, ""
+        return ENDED_REASONS.get(ended.get("reason", ""), Reason.ERROR), ended.get("message", "")
+    if waiting.get("reason") in WAITING_REASONS:
+        return WAITING_REASONS[waiting["reason"]], waiting.get("message", "") or waiting["reason"]
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Reason.UNSCHEDULABLE, condition.get("message", "")
+    return Reason.NONE, ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    reason: str
+    message: str
+    exit_code: int | None
+
+
+def failure_of(job: JobFacts, pods: Iterable[PodFacts]) -> Failure:
+    """Why a Failed job failed: its own reason when it ran out of time, else the pod that explains it best."""
+    if job.reason == "DeadlineExceeded":
+        return Failure(Reason.DEADLINE, "It ran longer than its time limit.", None)
+    failed = [pod for pod in pods if pod.phase == "Failed" or (pod.exit_code or 0) != 0]
+    if not failed:
+        return Failure(Reason.ERROR, job.message or job.reason, None)
+    # Killed peers fail too, later: among equals the first to end is the cause.
+    worst = min(
+        failed,
+        key=lambda pod: (
+            WEIGHT.index(Reason(pod.reason)) if pod.reason in WEIGHT else len(WEIGHT),
+            pod.finished_at.timestamp() if pod.finished_at else float("inf"),
+            pod.rank or 0,
+        ),
+    )
+    where = f"Worker {worst.rank}: " if worst.rank is not None else ""
+    return Failure(worst.reason or Reason.ERROR, where + _sentence(worst), worst.exit_code)
+
+
+def _sentence(pod: PodFacts) -> str:
+    match pod.reason:
+        case Reason.OUT_OF_MEMORY:
+            return "It used more memory than its limit and was killed. Ask for more memory, or use less."
+        case Reason.ERROR if pod.exit_code is not None:
+            return f"The program exited with code {pod.exit_code}."
+    return pod.message or str(Reason(pod.reason).label)

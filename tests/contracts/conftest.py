@@ -1,0 +1,107 @@
+"""The servers a contract is held against: the fake, the development cluster, and a real one when one is named."""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from apps.clusters.gateway import Gateway, NotFound, ObjectRef, Streams
+from apps.clusters.gateway.client import KubernetesGateway
+from apps.clusters.gateway.fake import FakeGateway, FakeStreams
+from apps.clusters.gateway.kubeconfig import inline_files
+from apps.clusters.gateway.streams import KubernetesStreams
+
+
+@dataclass
+class Server:
+    """One implementation of the API under test. `runs_pods`: containers really start there."""
+
+    name: str
+    kubeconfig: str
+    runs_pods: bool
+
+    def gateway(self) -> Gateway:
+        return FakeGateway(self.kubeconfig) if self.name == "fake" else KubernetesGateway(self.kubeconfig)
+
+    def streams(self) -> Streams:
+        return FakeStreams(self.kubeconfig) if self.name == "fake" else KubernetesStreams(self.kubeconfig)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clusters():
+    """In place of the suite's: one server lives for the whole module here, the fake one as well."""
+
+
+@pytest.fixture(scope="module", params=["fake", "devcluster", "real"])
+def server(request, tmp_path_factory) -> Iterator[Server]:
+    if request.param == "fake":
+        yield Server("fake", f"contract-{uuid.uuid4()}", runs_pods=False)
+    elif request.param == "devcluster":
+        with _devcluster(tmp_path_factory.mktemp("devcluster")) as kubeconfig:
+            yield Server("devcluster", kubeconfig, runs_pods=False)
+    else:
+        path = os.environ.get("CUBE_TEST_KUBECONFIG")
+        if not path:
+            pytest.skip("CUBE_TEST_KUBECONFIG is not set: no real cluster to hold the contract against")
+        text = inline_files(Path(path).read_text(), Path(path).resolve().parent)
+        yield Server("real", text, runs_pods=True)
+
+
+@pytest.fixture(scope="module")
+def namespace(server) -> Iterator[str]:
+    """A namespace of our own, ready to be used, gone afterwards."""
+    gateway, name = server.gateway(), f"cube-contract-{uuid.uuid4().hex[:8]}"
+    gateway.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    wait_for(lambda: gateway.get(ObjectRef("v1", "ServiceAccount", "default", name)))
+    yield name
+    gateway.delete(ObjectRef("v1", "Namespace", name))
+
+
+@pytest.fixture
+def gateway(server) -> Gateway:
+    return server.gateway()
+
+
+def wait_for(ask, *, seconds: float = 30.0):
+    """Ask again until it answers something true: controllers of a real cluster take their time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := ask():
+                return answer
+        except NotFound:
+            pass
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {seconds} s")
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _devcluster(folder: Path) -> Iterator[str]:
+    """The development cluster's API in a thread of its own; the suite skips, with the reason, where it cannot start."""
+    try:
+        from apps.devcluster.api.server import start_api
+    except ImportError as error:
+        pytest.skip(f"the development cluster is not there: {error}")
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        running = asyncio.run_coroutine_threadsafe(start_api(folder, 0, None), loop).result(30)
+    except Exception as error:  # noqa: BLE001  Whatever keeps it from starting is the reason to tell.
+        loop.call_soon_threadsafe(loop.stop)
+        pytest.skip(f"the development cluster cannot start: {error!r}")
+    try:
+        path = Path(running.kubeconfig_path)
+        yield inline_files(path.read_text(), path.parent)
+    finally:
+        asyncio.run_coroutine_threadsafe(running.close(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
