@@ -289,7 +289,7 @@ class TestLaunchScripts:
 
         assert result.returncode == 78
         assert result.stderr == (
-            "PyTorch is not installed in this image. On the built-in devcluster run: make extras-torch\n"
+            "PyTorch is not installed in this image. On the built-in devcluster run: make extras\n"
         )
 
     def test_torchrun_is_told_its_place_and_arguments_stay_whole(self, launch):
