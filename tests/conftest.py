@@ -3,8 +3,8 @@
 import pytest
 
 from apps.clusters import gateway
-from apps.clusters.gateway import connect as connecting
 from apps.clusters.gateway import fake
+from apps.clusters.gateway.connect import _connect
 from apps.projects.roles import Role
 from apps.projects.services import set_role
 from tests.factories import ClusterFactory, ProjectFactory, UserFactory
@@ -13,7 +13,7 @@ from tests.factories import ClusterFactory, ProjectFactory, UserFactory
 @pytest.fixture(autouse=True)
 def _fresh_clusters():
     """Fake clusters are kept by kubeconfig, so one test's objects would be there for the next."""
-    connecting._connect.cache_clear()
+    _connect.cache_clear()
     fake.forget_all()
 
 

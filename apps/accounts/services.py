@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.contrib.auth import password_validation
 from django.contrib.sessions.models import Session
@@ -152,9 +151,7 @@ def _require_platform_admin(actor: User | None) -> None:
 def _require_another_admin(user: User) -> None:
     admins = User.objects.filter(Q(is_superuser=True) | Q(platform_role=PlatformRole.PLATFORM_ADMIN), is_active=True)
     if not user.is_superuser and not admins.exclude(pk=user.pk).exists():
-        raise NotAllowed(
-            _("%(user)s is the last platform admin. Give somebody else that role first.") % {"user": user}
-        )
+        raise NotAllowed(_("%(user)s is the last platform admin. Give somebody else that role first.") % {"user": user})
 
 
 # -- tokens ----------------------------------------------------------------------------------------------------------
@@ -218,6 +215,11 @@ def remember_session(*, user: User, session_key: str, ip: str | None, user_agent
     )
     audit.record(actor=user, action="session.sign_in", target=user)
     return session
+
+
+def rename_session(*, before: str, after: str) -> None:
+    """Follow a session whose key was changed to keep it from being fixed by somebody else."""
+    BrowserSession.objects.filter(session_key=before).update(session_key=after)
 
 
 @transaction.atomic

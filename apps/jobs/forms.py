@@ -95,10 +95,8 @@ class JobForm(forms.Form):
         }
 
     def take_errors(self, refusal: InvalidInput) -> None:
-        """Show a service's refusal beside the fields it names; parameters' own errors are the other form's."""
+        """Show a service's refusal beside the fields it names."""
         for path, errors in refusal.fields.items():
-            if path.partition(".")[0] == "params":
-                continue
             field = self.PLACES.get(path, path)
             self.add_error(field if field in self.fields else None, errors)
 

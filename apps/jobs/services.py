@@ -31,6 +31,7 @@ from .observation import Failure, PodFacts
 from .plan import object_name
 
 MESSAGE_LENGTH = 2000
+WRITTEN = frozenset({"name", "priority", "max_retries", "time_limit_seconds"})  # fields that people fill in as they are
 
 
 # -- what people ask for ----------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def draft_job(
         uid=uid or uuids.uuid4(),
     )
     try:
-        job.clean_fields(exclude=["cluster", "project", "template_version", "params", "resources", "submitted_by"])
+        job.clean_fields(exclude=[f.name for f in Job._meta.fields if f.name not in WRITTEN])
     except ValidationError as refusal:
         errors.update(refusal.message_dict)
     if errors:

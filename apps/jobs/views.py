@@ -14,10 +14,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.generic import DetailView, TemplateView, View
 
+from apps.clusters.selectors import default_cluster
 from apps.core.errors import DomainError, InvalidInput
+from apps.datasets.selectors import file_paths
 from apps.jobtemplates import selectors as templates
 from apps.jobtemplates.forms import form_for
 from apps.projects.pages import ProjectPage
+from apps.projects.selectors import secret_references
 
 from . import preview, services
 from .choices import UNFINISHED, JobStatus
@@ -173,16 +176,16 @@ class Submit(ProjectPage, TemplateView):
         return templates.find_version(slug, int(number) if number.isdecimal() else None) if slug else None
 
     def forms(self, data: Any = None) -> tuple[JobForm, Any]:
-        kind = form_for(self.version, secrets=self.secrets)
+        params = form_for(
+            self.version,
+            initial=self.source.params if self.source else None,
+            workspace_files=file_paths(self.project, default_cluster()),
+            secrets=secret_references(self.project),
+        )
         if data is not None:
-            return JobForm(data), kind(data)
-        if self.source:
-            return JobForm(initial=initial_from(self.source)), kind(initial_params=self.source.params)
-        return JobForm(initial={"name": self.request.GET.get("name", self.version.template.slug)}), kind()
-
-    @property
-    def secrets(self) -> list[Any]:
-        return list(self.project.secrets.only("name", "kind", "keys", "project_id"))
+            return JobForm(data), params(data)
+        initial = initial_from(self.source) if self.source else {"name": self.version.template.slug}
+        return JobForm(initial=initial), params()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         if self.version is None:
@@ -210,13 +213,20 @@ class Submit(ProjectPage, TemplateView):
             try:
                 job = services.submit_job(**asked)
             except InvalidInput as refusal:
-                job_form.take_errors(refusal)
-                param_form.take_errors(refusal)
+                show(refusal, job_form, param_form)
             else:
                 url = reverse("jobs:detail", kwargs={"project": self.project.slug, "uid": job.uid})
                 return HttpResponseRedirect(url)
         context = self.get_context_data(job_form=job_form, param_form=param_form, **kwargs)
         return self.render_to_response(context, status=422)
+
+
+def show(refusal: InvalidInput, job_form: JobForm, param_form: Any) -> None:
+    """Each complaint beside its field: parameters' in their own form, the others in the job's."""
+    ours = {path: errors for path, errors in refusal.fields.items() if path.partition(".")[0] != "params"}
+    theirs = {path: errors for path, errors in refusal.fields.items() if path not in ours}
+    job_form.take_errors(InvalidInput(ours))
+    param_form.add_refusal(InvalidInput(theirs))
 
 
 class Preview(Submit):
@@ -231,8 +241,7 @@ class Preview(Submit):
                 text = preview.as_yaml(preview.manifests_of(services.draft_job(**asked)))
                 return render(request, "jobs/_yaml.html", {"yaml": text})
             except InvalidInput as refusal:
-                job_form.take_errors(refusal)
-                param_form.take_errors(refusal)
+                show(refusal, job_form, param_form)
         return render(request, "jobs/_preview_errors.html", {"forms": [job_form, param_form]})
 
 

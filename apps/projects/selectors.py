@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from . import access
+from .choices import SecretKind
 from .models import (
     Membership,
     Project,
@@ -83,6 +84,12 @@ def other_owners(project: Project, user: Any) -> QuerySet[Membership]:
 def secrets_of(project: Project) -> QuerySet[ProjectSecret]:
     """Names and keys. The values stay where they are: they are not even read, so a lost key hides no list."""
     return ProjectSecret.objects.filter(project=project).defer("data").select_related("project")
+
+
+def secret_references(project: Project) -> list[str]:
+    """`name/KEY` of every environment secret, to choose from. Registry credentials are not for programs."""
+    secrets = secrets_of(project).filter(kind=SecretKind.OPAQUE).order_by("name")
+    return [f"{secret.name}/{key}" for secret in secrets for key in secret.keys]
 
 
 def explained_roles() -> list[dict[str, Any]]:

@@ -21,6 +21,15 @@ class LocalSecrets(TypedDict):
 
 def load_or_create_secrets(data_dir: Path) -> LocalSecrets:
     """Read `<data>/secrets.json`, making it on first use. Two processes that start together agree on one file."""
+    try:
+        return _load_or_create(data_dir)
+    except OSError as error:
+        raise SystemExit(
+            f"Cube cannot use its data folder {data_dir}: {error.strerror}. Name another with CUBE_DATA_DIR."
+        ) from None
+
+
+def _load_or_create(data_dir: Path) -> LocalSecrets:
     path = data_dir / "secrets.json"
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,7 +3,10 @@
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
+# Without local variables: they hold passwords, tokens and kubeconfigs.
+TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 SHARED = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -26,7 +29,7 @@ def logging_config(*, format: str, level: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     renderer: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [TRACEBACKS, structlog.processors.JSONRenderer()]
         if format == "json"
         else [structlog.dev.ConsoleRenderer(colors=False)]
     )

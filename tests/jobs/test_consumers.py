@@ -1,12 +1,12 @@
 import pytest
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
-from channels.testing import WebsocketCommunicator
 
 from apps.jobs import services
 from apps.jobs.choices import JobStatus
 from apps.jobs.routing import websocket_urlpatterns
 from apps.projects.services import remove_member
+from tests.sockets import Socket
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -19,21 +19,19 @@ def job(cluster, project, member, template_version):
 
 
 async def open_socket(path, user):
-    communicator = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
-    communicator.scope["user"] = user
-    accepted, code = await communicator.connect()
-    return communicator, accepted, code
+    socket = Socket(URLRouter(websocket_urlpatterns), path, user)
+    return socket, *(await socket.connect())
 
 
 async def test_members_see_where_it_stands_then_each_change(job, member):
     page, accepted, _ = await open_socket(f"/ws/jobs/{job.uid}/", member)
     assert accepted
-    assert (await page.receive_json_from())["status"] == JobStatus.STARTING
+    assert (await page.hear())["status"] == JobStatus.STARTING
 
     await database_sync_to_async(services.stop_job)(job=job, actor=member)
 
-    assert (await page.receive_json_from())["status"] == JobStatus.STOPPING
-    await page.disconnect()
+    assert (await page.hear())["status"] == JobStatus.STOPPING
+    await page.leave()
 
 
 async def test_outsiders_are_turned_away(job, outsider):
@@ -44,21 +42,20 @@ async def test_outsiders_are_turned_away(job, outsider):
 
 async def test_who_leaves_the_project_hears_no_more(job, owner, member, project):
     page, _, _ = await open_socket(f"/ws/jobs/{job.uid}/", member)
-    await page.receive_json_from()
+    await page.hear()
 
     await database_sync_to_async(remove_member)(project=project, user=member, actor=owner)
 
-    closed = await page.receive_output(timeout=3)
-    assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
+    assert await page.closed() == 4403
 
 
 async def test_the_list_hears_of_every_job(job, member, project):
     page, accepted, _ = await open_socket(f"/ws/projects/{project.slug}/jobs/", member)
     assert accepted
-    await page.receive_json_from()
+    await page.hear()
 
     await database_sync_to_async(services.stop_job)(job=job, actor=member)
 
-    heard = await page.receive_json_from()
+    heard = await page.hear()
     assert (heard["uid"], heard["status"]) == (str(job.uid), JobStatus.STOPPING)
-    await page.disconnect()
+    await page.leave()

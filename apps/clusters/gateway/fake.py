@@ -399,6 +399,8 @@ def log_of(server: FakeServer, pod: Manifest, container: str, *, previous: bool 
         message = f"container {container} is not valid for pod {meta['name']}"
         raise Invalid(message, status=400, reason="BadRequest")
     log = server.logs.get((meta["namespace"], meta["name"], container))
+    if log is None and not spec.get("nodeName"):
+        return Log(open=False)  # 204: nobody has a log to give yet
     if log is None and pod.get("status", {}).get("phase") in (None, "Pending"):
         message = f'container "{container}" in pod "{meta["name"]}" is waiting to start: ContainerCreating'
         raise Invalid(message, status=400, reason="BadRequest")

@@ -1,0 +1,188 @@
+"""The whole development cluster as one asyncio process: API, controllers, scheduler, kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from apps.devcluster.api.node_port import LogUnavailable
+from apps.devcluster.api.server import start_api
+from apps.devcluster.client import PODS, SERVICES, SLICES, Client, Informers
+from apps.devcluster.controllers.jobs import JobController
+from apps.devcluster.controllers.namespaces import NamespaceController
+from apps.devcluster.controllers.services import ServiceController
+from apps.devcluster.controllers.volumes import VolumeController
+from apps.devcluster.kubelet.cgroups import Cgroups
+from apps.devcluster.kubelet.context import NodeContext
+from apps.devcluster.kubelet.node import Kubelet, host_resources
+from apps.devcluster.kubelet.sandbox import Sandbox
+from apps.devcluster.kubelet.usage import Usage
+from apps.devcluster.loops import Recorder
+from apps.devcluster.nodes import DEFAULT_NAME, Node, parse_node, pretend_gpus
+from apps.devcluster.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; `nodes` and `gpus` are the texts of `--node` and `--pretend-gpus`."""
+
+    data_dir: Path = Path("var/devcluster")
+    port: int = 0
+    nodes: list[str] = field(default_factory=list)
+    gpus: str = ""
+    deny_images: list[str] = field(default_factory=list)
+    isolate: bool = True
+
+    def declared(self) -> list[Node]:
+        """The nodes to show; by default one with what the host has."""
+        host = host_resources()
+        found = [parse_node(text, host) for text in self.nodes] or [Node(DEFAULT_NAME, host)]
+        return pretend_gpus(found, self.gpus) if self.gpus else found
+
+
+class AlreadyRunning(Exception):
+    """Another process holds this data directory."""
+
+
+class _NodeGate:
+    """The API wants its node before the kubelet, which needs the API, can exist: this stands in between."""
+
+    kubelet: Kubelet | None = None
+
+    async def read_log(self, **options: Any) -> AsyncIterator[bytes]:
+        """The kubelet's, once it is there."""
+        if self.kubelet is None:
+            raise LogUnavailable("the node is starting")
+        async for block in self.kubelet.read_log(**options):
+            yield block
+
+    def pod_usage(self) -> list[dict[str, Any]]:
+        """The kubelet's, once it is there."""
+        return self.kubelet.pod_usage() if self.kubelet else []
+
+    def node_usage(self) -> list[dict[str, Any]]:
+        """The kubelet's, once it is there."""
+        return self.kubelet.node_usage() if self.kubelet else []
+
+
+@contextlib.contextmanager
+def hold(data_dir: Path) -> Iterator[None]:
+    """One process per data directory; the lock goes with the process, however it ends."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "pid").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyRunning(f"a devcluster already runs in {data_dir}") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+async def run(options: Options) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    data_dir = options.data_dir.resolve()
+    with hold(data_dir):
+        async with running(options, data_dir) as ready:
+            # One line of JSON: whoever started us reads it instead of polling.
+            print(json.dumps({"ready": True, **ready}), flush=True)  # noqa: T201
+            await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(options: Options, data_dir: Path) -> AsyncIterator[dict[str, str]]:
+    """The cluster, for as long as the block lasts."""
+    gate = _NodeGate()
+    api = await start_api(data_dir, options.port, gate)
+    client = Client(str(api.socket_path), api.admin_token)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(api.close)
+        stack.push_async_callback(client.close)
+        informers = Informers(client)
+        context = _context(options, data_dir, client, informers, api.url)
+        gate.kubelet = kubelet = Kubelet(context, informers[PODS])
+        await kubelet.register(options.declared())
+        volumes = VolumeController(client, informers, data_dir)
+        await volumes.make_default_class()
+        controllers = [
+            volumes,
+            JobController(client, informers),
+            NamespaceController(client, informers),
+            ServiceController(client, informers),
+        ]
+        kubelet.start()
+        loops = [informers.run(), Scheduler(client, informers).run(), context.usage.run()]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in tasks:
+            task.add_done_callback(_end_with)
+        stack.push_async_callback(_cancel, tasks)
+        for controller in controllers:
+            stack.callback(controller.queue.close)
+        stack.push_async_callback(kubelet.stop)
+        await informers.synced()
+        if warning := context.sandbox.warning:
+            log.warning(warning)
+        yield {"url": api.url, "kubeconfig": str(api.kubeconfig_path), "data_dir": str(data_dir)}
+
+
+def _context(options: Options, data_dir: Path, client: Client, informers: Informers, url: str) -> NodeContext:
+    address = urlsplit(url)
+    return NodeContext(
+        client=client,
+        recorder=Recorder(client, "kubelet"),
+        sandbox=Sandbox.detect(data_dir, isolate=options.isolate),
+        cgroups=Cgroups(),
+        usage=Usage(),
+        data_dir=data_dir,
+        services=informers[SERVICES],
+        slices=informers[SLICES],
+        nodes={},
+        api_host=address.hostname or "127.0.0.1",
+        api_port=address.port or 443,
+        denied_images=tuple(options.deny_images),
+    )
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A loop that dies of an error takes the cluster along: half a cluster would only look like a slow one."""
+    if not task.cancelled() and task.exception():
+        log.error("a control loop ended", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def main(options: Options) -> int:
+    """Run in the foreground; the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(run(options))
+    except AlreadyRunning as error:
+        log.error("%s", error)
+        return 1
+    return 0

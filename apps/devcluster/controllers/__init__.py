@@ -1,0 +1,1 @@
+"""Control loops: each is an ordinary client of the API that moves the world towards what objects say."""

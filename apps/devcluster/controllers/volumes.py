@@ -1,0 +1,113 @@
+"""Claims of the StorageClass `devcluster` are bound to folders under the data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from apps.devcluster.client import CLAIMS, STORAGE_CLASSES, VOLUMES, ApiError, Client, Informers, Object
+from apps.devcluster.loops import Recorder, WorkQueue
+
+CLASS_NAME = PROVISIONER = "devcluster"
+DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
+
+
+class VolumeController:
+    """Provisions, binds and reclaims; folders survive a restart, as volumes do."""
+
+    def __init__(self, client: Client, informers: Informers, data_dir: Path) -> None:
+        self._client, self._claims, self._volumes = client, informers[CLAIMS], informers[VOLUMES]
+        self._folder = data_dir / "volumes"
+        self._recorder = Recorder(client, "persistentvolume-controller")
+        self.queue = WorkQueue(self.reconcile)
+        self._claims.subscribe(lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        self._volumes.subscribe(lambda kind, obj: self.queue.add("", obj["metadata"]["name"]))
+
+    async def make_default_class(self) -> None:
+        """The default StorageClass, so that a plain claim is enough."""
+        body = {
+            "metadata": {"name": CLASS_NAME, "annotations": {DEFAULT_ANNOTATION: "true"}},
+            "provisioner": PROVISIONER,
+            "reclaimPolicy": "Delete",
+            "volumeBindingMode": "Immediate",
+        }
+        try:
+            await self._client.create(STORAGE_CLASSES, None, body)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+
+    async def reconcile(self, namespace: str, name: str) -> None:
+        """One claim, or with an empty namespace one volume."""
+        if not namespace:
+            await self._reclaim(name)
+            return
+        claim = self._claims.get(namespace, name)
+        if claim is None or claim["metadata"].get("deletionTimestamp"):
+            if claim is None:
+                for volume in list(self._volumes.items.values()):
+                    self.queue.add("", volume["metadata"]["name"])
+            return
+        if (claim.get("status") or {}).get("phase") != "Bound":
+            await self._bind(claim)
+
+    async def _bind(self, claim: Object) -> None:
+        meta, spec = claim["metadata"], claim["spec"]
+        name = spec.get("volumeName") or f"pvc-{meta['uid']}"
+        if not spec.get("volumeName"):
+            if spec.get("storageClassName", CLASS_NAME) != CLASS_NAME:
+                return
+            await self._provision(claim, name)
+            await self._client.patch(CLAIMS, meta["namespace"], meta["name"], _binding(name))
+        volume = self._volumes.get("", name) or await self._client.get(VOLUMES, None, name)
+        status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": volume["spec"]["capacity"]}
+        await self._client.patch(CLAIMS, meta["namespace"], meta["name"], {"status": status}, "status")
+        await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Bound"}}, "status")
+        text = f"Successfully provisioned volume {name}"
+        self._recorder.tell(claim, "ProvisioningSucceeded", text, kind="PersistentVolumeClaim")
+
+    async def _provision(self, claim: Object, name: str) -> None:
+        meta, spec = claim["metadata"], claim["spec"]
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        reference = {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": meta["namespace"]}
+        body = {
+            "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER}},
+            "spec": {
+                "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+                "accessModes": spec["accessModes"],
+                "persistentVolumeReclaimPolicy": "Delete",
+                "storageClassName": CLASS_NAME,
+                "volumeMode": spec.get("volumeMode", "Filesystem"),
+                "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
+                "claimRef": reference | {"name": meta["name"], "uid": meta["uid"]},
+            },
+        }
+        try:
+            await self._client.create(VOLUMES, None, body)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+
+    async def _reclaim(self, name: str) -> None:
+        volume = self._volumes.get("", name)
+        reference = volume["spec"].get("claimRef") if volume else None
+        if volume is None or reference is None or not self._claims.synced.is_set():
+            return
+        claim = self._claims.get(reference["namespace"], reference["name"])
+        if claim is not None and claim["metadata"]["uid"] == reference["uid"]:
+            return
+        if volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+            await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Released"}}, "status")
+            return
+        await self._client.delete(VOLUMES, None, name)
+        if (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, lambda: shutil.rmtree(self._folder / name, ignore_errors=True))
+
+
+def _binding(name: str) -> Object:
+    annotations = {"pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": PROVISIONER}
+    return {"metadata": {"annotations": annotations}, "spec": {"volumeName": name}}

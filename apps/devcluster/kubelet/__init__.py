@@ -1,0 +1,1 @@
+"""The node side: pods as local process groups."""

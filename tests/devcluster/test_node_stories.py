@@ -1,0 +1,231 @@
+"""What Cube's own jobs rely on, as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, SERVICES
+from tests.devcluster.conftest import Cluster, state
+
+RENDEZVOUS = """
+import os, socket, sys, time
+rank, port = int(os.environ["JOB_COMPLETION_INDEX"]), 29517
+name = sys.argv[1]
+if rank == 0:
+    with socket.create_server((name, port)) as server:
+        peer, _ = server.accept()
+        print("heard", peer.recv(100).decode())
+else:
+    for _ in range(200):
+        try:
+            with socket.create_connection((name, port), 1) as connection:
+                connection.sendall(f"from rank {rank} of {socket.gethostname()}".encode())
+            break
+        except OSError:
+            time.sleep(0.1)
+    else:
+        sys.exit("nobody answered")
+"""
+
+
+def isolated(cluster: Cluster) -> bool:
+    """Whether this host allows namespaces."""
+    node = cluster.do("get", NODES, None, "cube-dev-node")
+    return not any(c["type"] == "ContainersNotIsolated" for c in node["status"]["conditions"])
+
+
+class TestJobs:
+    def test_prints_lines(self, cluster):
+        cluster.submit("lines", ["python", "-c", "for i in range(3): print('line', i)"])
+
+        job = cluster.finished("lines")
+
+        assert job["status"]["succeeded"] == 1
+        assert cluster.log(cluster.pods("lines")[0]["metadata"]["name"]) == b"line 0\nline 1\nline 2\n"
+
+    def test_ranks_find_one_another_by_name(self, cluster):
+        service = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {"job-name": "gang"}}
+        body = {"metadata": {"name": "hl"}, "spec": service | {"ports": [{"port": 29517}]}}
+        cluster.do("create", SERVICES, "test", body)
+
+        gang = {"completions": 2, "parallelism": 2, "completionMode": "Indexed"}
+        command = ["python", "-c", RENDEZVOUS, "gang-0.hl"]
+        cluster.submit("gang", command, pod={"subdomain": "hl"}, **gang)
+        job = cluster.finished("gang")
+
+        assert job["status"].get("succeeded") == 2, [cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")]
+        rank0 = next(p for p in cluster.pods("gang") if p["metadata"]["name"].startswith("gang-0-"))
+        assert cluster.log(rank0["metadata"]["name"]).startswith(b"heard from rank 1")
+
+    def test_fails_with_its_exit_code(self, cluster):
+        cluster.submit("three", ["sh", "-c", "exit 3"])
+
+        conditions = {c["type"]: c for c in cluster.finished("three")["status"]["conditions"]}
+
+        assert conditions["Failed"]["reason"] == "BackoffLimitExceeded"
+        assert list(conditions) == ["FailureTarget", "Failed"]
+        ended = state(cluster.pods("three")[0])
+        assert (ended["reason"], ended["exitCode"]) == ("Error", 3)
+
+    def test_is_killed_above_its_memory_limit(self, cluster):
+        hog = "x = []\nwhile True: x.append(bytearray(4 << 20))"
+        limit = {"resources": {"limits": {"memory": "96Mi"}}}
+        cluster.submit("hog", ["python", "-c", hog], container=limit)
+
+        cluster.finished("hog")
+
+        ended = state(cluster.pods("hog")[0])
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+    def test_is_asked_to_end_when_deleted(self, cluster):
+        code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
+        cluster.submit("sleeper", ["python", "-c", code])
+        pod = cluster.wait(lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None))
+        cluster.wait(lambda: cluster.log(pod["metadata"]["name"]) == b"up\n")
+
+        started = time.monotonic()
+        cluster.do("delete", JOBS, "test", "sleeper", {"propagationPolicy": "Background"})
+        cluster.wait(lambda: not cluster.pods("sleeper"))
+
+        assert time.monotonic() - started < 2 + 3
+        assert not (cluster.data_dir / "pods" / pod["metadata"]["uid"] / "main").exists()
+
+    def test_keeps_files_on_a_claim(self, cluster):
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        cluster.do("create", CLAIMS, "test", {"metadata": {"name": "work"}, "spec": claim})
+        mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
+        volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]}
+
+        cluster.submit("write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume))
+        cluster.finished("write")
+        cluster.submit("read", ["sh", "-c", "cat /workspace/f"], container=dict(mounted), pod=dict(volume))
+        cluster.finished("read")
+
+        assert cluster.log(cluster.pods("read")[0]["metadata"]["name"]) == b"kept\n"
+        assert not Path("/workspace/f").exists()
+
+    def test_prints_one_line_of_ten_megabytes(self, cluster):
+        cluster.submit("long", ["python", "-c", "print('x' * 10_000_000); print('after')"])
+
+        cluster.finished("long")
+
+        log = cluster.log(cluster.pods("long")[0]["metadata"]["name"])
+        assert log == b"x" * 10_000_000 + b"\nafter\n"
+
+    def test_without_a_command_says_why_it_cannot_start(self, cluster):
+        cluster.submit("silent", [])
+
+        cluster.finished("silent")
+
+        ended = state(cluster.pods("silent")[0])
+        assert (ended["reason"], ended["exitCode"]) == ("StartError", 128)
+        assert "needs a command" in ended["message"]
+
+    def test_cannot_see_the_clusters_credentials(self, cluster):
+        if not isolated(cluster):
+            pytest.skip("this host allows no namespaces")
+        command = f"cat {cluster.data_dir}/admin.token || ls -A {cluster.data_dir}; ls /tmp"
+        cluster.submit("nosy", ["sh", "-c", command])
+
+        cluster.finished("nosy")
+
+        pod = cluster.pods("nosy")[0]["metadata"]["name"]
+        token = (cluster.data_dir / "admin.token").read_bytes()
+        assert token not in cluster.log(pod)
+        assert b"objects.sqlite3" not in cluster.log(pod)
+
+
+class TestTheProcess:
+    @pytest.fixture
+    def own(self, tmp_path):
+        running = Cluster(tmp_path)
+        running.do("create", NAMESPACES, None, {"metadata": {"name": "test"}})
+        yield running
+        running.end(signal.SIGKILL)
+
+    @staticmethod
+    def sleeper(own: Cluster) -> None:
+        own.submit("sleep", ["python", "-c", "import os, time; os.fork(); time.sleep(7654)"])
+        own.wait(lambda: any(p["status"]["phase"] == "Running" for p in own.pods("sleep")))
+        own.wait(lambda: TestTheProcess.left() >= 2)
+
+    @staticmethod
+    def left() -> int:
+        found = 0
+        for process in psutil.process_iter(["cmdline"]):
+            found += "import os, time; os.fork(); time.sleep(7654)" in (process.info["cmdline"] or [])
+        return found
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_leaves_no_container_behind(self, own, number):
+        self.sleeper(own)
+        if number == signal.SIGKILL and not isolated(own):
+            pytest.skip("without namespaces grandchildren are swept at the next start only")
+
+        own.end(number)
+
+        own.wait(lambda: self.left() == 0, 5)
+
+    def test_fails_pods_that_its_end_has_killed(self, own):
+        self.sleeper(own)
+
+        own.end(signal.SIGKILL)
+        own.start()
+
+        job = own.finished("sleep")
+        assert {c["type"] for c in job["status"]["conditions"]} == {"FailureTarget", "Failed"}
+        assert state(own.pods("sleep")[0])["exitCode"] == 137
+
+    def test_works_without_namespaces(self, tmp_path):
+        own = Cluster(tmp_path, "--no-isolation")
+        try:
+            own.do("create", NAMESPACES, None, {"metadata": {"name": "test"}})
+            mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}], "workingDir": "/workspace"}
+            volume = {"volumes": [{"name": "w", "emptyDir": {}}]}
+            own.submit("mapped", ["sh", "-c", "echo hi > /workspace/f; cat f"], container=mounted, pod=volume)
+            own.finished("mapped")
+            assert own.log(own.pods("mapped")[0]["metadata"]["name"]) == b"hi\n"
+            assert not isolated(own)
+        finally:
+            own.end()
+
+    def test_runs_two_hundred_pods(self, own, capsys):
+        spec = {"completions": 200, "parallelism": 50}
+        started = time.monotonic()
+        own.submit("many", ["true"], **spec)
+
+        job = own.finished("many", 120)
+
+        seconds = time.monotonic() - started
+        with capsys.disabled():
+            sys.stdout.write(f"\n200 pods in {seconds:.1f} s: {200 / seconds:.1f} pods/s\n")
+        assert job["status"]["succeeded"] == 200
+        files = psutil.Process(own.process.pid).num_fds()
+        assert files < 100
+
+
+REPLAYER = Path(__file__).resolve().parents[3] / "shared" / "k8s_recordings" / "replay.py"
+
+
+@pytest.mark.skipif(not REPLAYER.exists(), reason="the recordings are not beside this repository")
+class TestRecordings:
+    @pytest.mark.parametrize("scenario", ["pod_deadline", "job_suspend"])
+    def test_replays_without_a_difference(self, cluster, scenario):
+        token = (cluster.data_dir / "admin.token").read_text().strip()
+        command = [sys.executable, str(REPLAYER), "--base", cluster.ready["url"], "--token", token, "--insecure"]
+        report = cluster.data_dir / "report.json"
+
+        result = subprocess.run(
+            [*command, "--only", scenario, "--level", "core", "--json", str(report)],
+            capture_output=True, text=True, check=False, timeout=150,
+        )
+
+        assert result.returncode == 0, result.stdout + json.dumps(json.loads(report.read_text()))[:4000]
