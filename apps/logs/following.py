@@ -48,7 +48,7 @@ class Verdict(Enum):
     COMPLETE = "complete"
 
 
-class Doubtful(Exception):  # noqa: N818
+class Doubtful(Exception):
     """The answer does not continue what is stored; perhaps the container was restarted and this is its successor."""
 
 
@@ -113,7 +113,9 @@ class Follower:
         sight = self.sight
         was_dead, restarts = sight.is_dead or sight.newer_restarts > 0, sight.newer_restarts
         if restarts > 1:
-            return await self._close_with_gap(_("The container restarted again before its log was collected to its end."))
+            return await self._close_with_gap(
+                _("The container restarted again before this log was read to its end.")
+            )
         if sight.is_replaced:
             return await self._vanished()
         self._ended_well = self._brought_news = False
@@ -235,7 +237,7 @@ class Follower:
         return self._file
 
     async def _flush(self) -> None:
-        """Store the batch, then announce it. Taken first: a batch whose writing was interrupted is not written twice."""
+        """Store the batch, then announce it. It is taken first, so that an interrupted writing is not repeated."""
         batch, self._batch = self._batch, []
         file = self._file
         if not batch or file is None:

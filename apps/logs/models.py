@@ -36,9 +36,9 @@ class LogStream(models.Model):
             models.UniqueConstraint(fields=["pod_uid", "container", "restart"], name="one_log_stream_per_container_run")
         ]
 
+    def __str__(self) -> str:
+        return f"{self.pod_name}/{self.container}#{self.restart}"
+
     @property
     def source(self) -> store.Source:
         return store.Source(self.pk, self.path, self.line_count, self.byte_count)
-
-    def __str__(self) -> str:
-        return f"{self.pod_name}/{self.container}#{self.restart}"

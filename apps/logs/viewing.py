@@ -129,4 +129,4 @@ def frames(pieces: Iterable[Piece], head: str = '"type":"lines"') -> Iterator[st
 
 
 def _frame(head: str, batch: list[bytes]) -> str:
-    return (b"{%s,\"lines\":[%s]}" % (head.encode(), b",".join(batch))).decode()
+    return (b'{%s,"lines":[%s]}' % (head.encode(), b",".join(batch))).decode()
