@@ -113,9 +113,7 @@ class Follower:
         sight = self.sight
         was_dead, restarts = sight.is_dead or sight.newer_restarts > 0, sight.newer_restarts
         if restarts > 1:
-            return await self._close_with_gap(
-                _("The container restarted again before this log was read to its end.")
-            )
+            return await self._close_with_gap(_("The container restarted again before this log was read to its end."))
         if sight.is_replaced:
             return await self._vanished()
         self._ended_well = self._brought_news = False

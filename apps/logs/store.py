@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -24,6 +25,7 @@ from django.conf import settings
 from .lines import GAP, Line, Record, parse_stored, second_of
 
 BLOCK = 64 * 1024
+SKEW_SECONDS = 1
 KEPT_INDEXES = 512
 CONTAINER = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 POD_UID = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,35})"
@@ -311,8 +313,15 @@ class Appender:
             raise
 
     def since(self) -> bytes:
-        """The second to ask again from: that of the container's last stored line; empty when there is none."""
-        return second_of(self.last.stamp) if self.last else b""
+        """The second to ask again from; empty when nothing is stored.
+
+        One second before the last stored line: the two writers of a container (stdout, stderr) may swap neighbours,
+        and a line stamped before the second asked for would never come.
+        """
+        if self.last is None:
+            return b""
+        moment = datetime.fromisoformat(second_of(self.last.stamp).decode()) - timedelta(seconds=SKEW_SECONDS)
+        return moment.isoformat().encode()
 
     def stored_since(self, second: bytes) -> Iterator[Record]:
         """The container's stored lines from `second` on, in order: what a replay from there begins with."""
@@ -324,10 +333,10 @@ class Appender:
     def _first_since(self, source: Source, second: bytes) -> int:
         """An ordinal at or before every line stamped in `second` or later.
 
-        Two writers (stdout, stderr) may swap neighbours, so looking back goes on into earlier seconds before it
-        trusts the order; a clock that was set back (`latest` lies seconds ahead) means looking from the start.
+        Since neighbours may be swapped, looking back goes on into earlier seconds before it trusts the order; a clock
+        that was set back (`latest` lies ahead) means looking from the start.
         """
-        if self.last is None or second_of(self.latest) > second:
+        if self.last is None or second_of(self.latest) > second_of(self.last.stamp):
             return 0
         earlier: set[bytes] = set()
         ordinal = self.lines
