@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('jobs', '0001_initial'),
+        ('jobs', '0002_initial'),
     ]
 
     operations = [
@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 ('byte_count', models.PositiveBigIntegerField(default=0)),
                 ('first_time', models.CharField(blank=True, max_length=40)),
                 ('last_time', models.CharField(blank=True, max_length=40)),
+                ('latest_time', models.CharField(blank=True, max_length=40)),
                 ('is_complete', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
