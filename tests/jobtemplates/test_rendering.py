@@ -75,7 +75,12 @@ class TestRender:
     def test_later_environment_wins_and_nothing_is_left_out(self):
         env = [{"A": "1", "B": {"$param": "word"}, "N": {"$param": "count"}}, {"$param": "env"}, {"Z": "9"}]
 
-        assert rendered({"env": ["A=2", "C=x=y"], "count": 4}, env=env).env == {"A": "2", "N": "4", "C": "x=y", "Z": "9"}
+        assert rendered({"env": ["A=2", "C=x=y"], "count": 4}, env=env).env == {
+            "A": "2",
+            "N": "4",
+            "C": "x=y",
+            "Z": "9",
+        }
 
     def test_secrets_come_from_references_and_lists(self):
         secrets = [{"TOKEN": {"$param": "key"}, "FIXED": "shared/KEY"}, {"$param": "keys"}]

@@ -100,7 +100,9 @@ class TestCleanParams:
         assert complaints(clean_params, EVERYTHING, {name: value}) == {f"params.{name}": [message]}
 
     def test_names_every_bad_place_at_once(self):
-        fields = complaints(clean_params, EVERYTHING, {"image": "A B", "steps": "1", "env": ["A=1", "b", "9=1"], "q": 1})
+        fields = complaints(
+            clean_params, EVERYTHING, {"image": "A B", "steps": "1", "env": ["A=1", "b", "9=1"], "q": 1}
+        )
 
         assert set(fields) == {"params.image", "params.steps", "params.env[1]", "params.env[2]", "params.q"}
 
@@ -175,7 +177,21 @@ class TestImages:
 
     @pytest.mark.parametrize(
         "image",
-        ["Python", "a//b", "a:", ":a", "a@sha256:12", "a:b:c", "-a", "a;rm", "a\n", "ａ", "a" * 256, "http://a/b", "a/$x"],
+        [
+            "Python",
+            "a//b",
+            "a:",
+            ":a",
+            "a@sha256:12",
+            "a:b:c",
+            "-a",
+            "a;rm",
+            "a\n",
+            "ａ",
+            "a" * 256,
+            "http://a/b",
+            "a/$x",
+        ],
     )
     def test_refuses_the_rest(self, image):
         assert list(complaints(clean_params, EVERYTHING, {"image": image})) == ["params.image"]
@@ -220,7 +236,9 @@ class TestProperties:
         broken = copy.deepcopy(EVERYTHING)
         spec = broken["properties"][data.draw(st.sampled_from(list(broken["properties"])))]
         key = data.draw(st.sampled_from([*spec, "enum", "x-choices", "x-ui", "pattern", "format", "default", "items"]))
-        spec[key] = data.draw(values | st.dictionaries(st.sampled_from(["param", "map", "widget", "show_when"]), values))
+        spec[key] = data.draw(
+            values | st.dictionaries(st.sampled_from(["param", "map", "widget", "show_when"]), values)
+        )
         try:
             check_schema(broken)
         except InvalidInput as refusal:
