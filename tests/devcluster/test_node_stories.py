@@ -88,7 +88,9 @@ class TestJobs:
     def test_is_asked_to_end_when_deleted(self, cluster):
         code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
         cluster.submit("sleeper", ["python", "-c", code])
-        pod = cluster.wait(lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None))
+        pod = cluster.wait(
+            lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None)
+        )
         cluster.wait(lambda: cluster.log(pod["metadata"]["name"]) == b"up\n")
 
         started = time.monotonic()
@@ -225,7 +227,10 @@ class TestRecordings:
 
         result = subprocess.run(
             [*command, "--only", scenario, "--level", "core", "--json", str(report)],
-            capture_output=True, text=True, check=False, timeout=150,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
         )
 
         assert result.returncode == 0, result.stdout + json.dumps(json.loads(report.read_text()))[:4000]
