@@ -31,7 +31,7 @@ class Cluster:
     def start(self) -> None:
         command = [sys.executable, "-m", "apps.devcluster", "start", "--data-dir", str(self.data_dir)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO")}
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 our own program
             [*command, *self._options], cwd=ROOT, stdout=subprocess.PIPE, env=environment, text=True
         )
         assert self.process.stdout is not None

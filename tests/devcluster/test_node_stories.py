@@ -61,7 +61,9 @@ class TestJobs:
         cluster.submit("gang", command, pod={"subdomain": "hl"}, **gang)
         job = cluster.finished("gang")
 
-        assert job["status"].get("succeeded") == 2, [cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")]
+        assert job["status"].get("succeeded") == 2, [
+            cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")
+        ]
         rank0 = next(p for p in cluster.pods("gang") if p["metadata"]["name"].startswith("gang-0-"))
         assert cluster.log(rank0["metadata"]["name"]).startswith(b"heard from rank 1")
 
@@ -86,9 +88,12 @@ class TestJobs:
         assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
     def test_is_asked_to_end_when_deleted(self, cluster):
-        code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
+        code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0))"
+        code += "; print('up', flush=True); time.sleep(60)"
         cluster.submit("sleeper", ["python", "-c", code])
-        pod = cluster.wait(lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None))
+        pod = cluster.wait(
+            lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None)
+        )
         cluster.wait(lambda: cluster.log(pod["metadata"]["name"]) == b"up\n")
 
         started = time.monotonic()
@@ -104,7 +109,9 @@ class TestJobs:
         mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
         volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]}
 
-        cluster.submit("write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume))
+        cluster.submit(
+            "write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume)
+        )
         cluster.finished("write")
         cluster.submit("read", ["sh", "-c", "cat /workspace/f"], container=dict(mounted), pod=dict(volume))
         cluster.finished("read")
@@ -220,12 +227,23 @@ class TestRecordings:
     @pytest.mark.parametrize("scenario", ["pod_deadline", "job_suspend"])
     def test_replays_without_a_difference(self, cluster, scenario):
         token = (cluster.data_dir / "admin.token").read_text().strip()
-        command = [sys.executable, str(REPLAYER), "--base", cluster.ready["url"], "--token", token, "--insecure"]
+        command = [
+            sys.executable,
+            str(REPLAYER),
+            "--base",
+            cluster.ready["url"],
+            "--token",
+            token,
+            "--insecure",
+        ]
         report = cluster.data_dir / "report.json"
 
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603 the replayer beside this repository
             [*command, "--only", scenario, "--level", "core", "--json", str(report)],
-            capture_output=True, text=True, check=False, timeout=150,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
         )
 
         assert result.returncode == 0, result.stdout + json.dumps(json.loads(report.read_text()))[:4000]

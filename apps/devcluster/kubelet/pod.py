@@ -62,7 +62,12 @@ class PodWorker:
                 slot.last_state = entry.get("lastState") or {}
                 slot.state = entry["state"]
                 if running := slot.state.get("running"):
-                    died = {"exitCode": 137, "reason": "Error", "finishedAt": now(), "containerID": slot.container_id}
+                    died = {
+                        "exitCode": 137,
+                        "reason": "Error",
+                        "finishedAt": now(),
+                        "containerID": slot.container_id,
+                    }
                     died["message"] = "The devcluster that ran this container has stopped."
                     slot.state = {"terminated": died | {"startedAt": running.get("startedAt")}}
         if not slot.state:
@@ -128,7 +133,9 @@ class PodWorker:
         spec = self.pod["spec"]
         if self.inits:
             for slot in self.mains:
-                slot.state = {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
+                slot.state = (
+                    {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
+                )
         await self.publish()
         if (deadline := spec.get("activeDeadlineSeconds")) is not None:
             self._later(seconds_of(self._start_time) + deadline - time.time(), self._exceed_deadline)
@@ -152,7 +159,9 @@ class PodWorker:
             if slot.sidecar and slot.name in self.supervisors:
                 self.supervisors[slot.name].stop()
                 if self._kill_at is None:
-                    self._later(spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill)
+                    self._later(
+                        spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill
+                    )
         await asyncio.gather(*sidecars)
 
     @staticmethod
