@@ -11,6 +11,7 @@ from aiohttp import web
 
 from . import apply, discovery, errors, listing, patch, present, rbac, reviews, subresources, watch
 from . import request as asked
+from .errors import Cause
 from .gc import GarbageCollector
 from .node_port import NodePort
 from .objects import SYSTEM, Call, Identity, Objects
@@ -197,13 +198,18 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         call = asked.call_for(request, request["identity"], target, "PatchOptions")
         raw = await request.read()
+        if kind != "apply" and asked.flag(request, "force"):
+            cause = Cause.forbidden("force", "may not be specified for non-apply patch")
+            raise errors.invalid_options("PatchOptions", [cause])
         if kind == "apply":
             stored, created, warnings = apply.serve(self.objects, request, target, raw, call)
         else:
             change, created, warnings = patch.prepare(kind, raw, target.resource), False, []
 
             def changed(obj: Object) -> Object:
-                decoded, found = asked.decode(request, target, change(obj), b"")
+                decoded, found = asked.decode(
+                    request, target, change(obj), b""
+                )  # the schema also drops nulls
                 warnings.extend(found)
                 asked.check_names(target, decoded)
                 return decoded

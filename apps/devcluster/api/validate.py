@@ -56,6 +56,10 @@ MAX_PRIORITY = 1_000_000_000
 
 def on_create(resource: Resource, obj: Object) -> list[Cause]:
     causes = [*_metadata(resource, obj["metadata"])]
+    if (
+        resource.key == "jobs.batch"
+    ):  # its generated labels repeat the name; the template's complaint says it better
+        causes = [cause for cause in causes if cause.field != "metadata.labels"]
     check = CHECKS.get(resource.key)
     return [*causes, *check(obj)] if check else causes
 
@@ -72,7 +76,7 @@ def on_update(resource: Resource, obj: Object, old: Object, subresource: str) ->
 
 
 def shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 # Metadata
