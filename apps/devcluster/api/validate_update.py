@@ -33,7 +33,7 @@ def immutable(key: str, obj: Object, old: Object) -> Iterable[Cause]:
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _config(obj: Object, old: Object) -> Iterable[Cause]:
