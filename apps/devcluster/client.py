@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -228,6 +229,7 @@ class Informer:
         """List and watch for ever."""
         failures, version = 0, ""
         while True:
+            started = time.monotonic()
             try:
                 if not version:
                     version = await self._relist()
@@ -236,6 +238,8 @@ class Informer:
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         self._take(event["type"], event["object"])
+                # A server that ends every watch at once must not be asked in a tight loop.
+                failures += time.monotonic() - started < 1
             except ApiError as error:
                 version = (
                     ""  # Most often 410: the version is too old. Listing again is the documented way back.

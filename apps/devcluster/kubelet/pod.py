@@ -114,13 +114,11 @@ class PodWorker:
         """From the binding to the end; never raises but for cancellation."""
         if not self.finished:
             try:
-                await self._live()
+                await self._live_safely()
                 await self._end()
             except asyncio.CancelledError:
                 self._kill_all()
                 raise
-            except Exception:
-                log.exception("pod %s failed", self.pod["metadata"]["name"])
             finally:
                 for timer in self._timers:
                     timer.cancel()
@@ -128,6 +126,16 @@ class PodWorker:
         self.finished = True
         if self.pod["metadata"].get("deletionTimestamp"):
             await self.confirm_deletion()
+
+    async def _live_safely(self) -> None:
+        """A fault of ours fails the pod visibly instead of leaving it running for ever."""
+        try:
+            await self._live()
+        except Exception as error:
+            log.exception("pod %s failed", self.pod["metadata"]["name"])
+            self.stop(0)
+            text = f"The devcluster could not run this pod: {error!r}"
+            self._verdict = {"phase": "Failed", "reason": "DevclusterError", "message": text}
 
     async def _live(self) -> None:
         spec = self.pod["spec"]

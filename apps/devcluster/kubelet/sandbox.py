@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,16 +142,21 @@ class Sandbox:
 
 
 class _Rewriter:
-    """Replaces mount paths (longest first, at path boundaries) and peers' names in a text."""
+    """Replaces mount paths and peers' names in a text, the longest first and only as whole words."""
 
     def __init__(self, mounts: list[Mount], peers: list[str]) -> None:
-        pairs = {mount.target.rstrip("/"): mount.source for mount in mounts if mount.target != "/"}
-        pairs |= dict.fromkeys(peers, SHARED_LOOPBACK)
-        self._pairs = pairs
-        longest_first = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?<![\w.\-/])(?:{longest_first})(?![\w.\-])") if pairs else None
+        paths = {mount.target.rstrip("/"): mount.source for mount in mounts if mount.target != "/"}
+        self._pairs = paths | dict.fromkeys(peers, SHARED_LOOPBACK)
+        # A name may follow a slash (http://NAME), the beginning of a path may not.
+        kinds = ((r"[\w.\-/]", paths), (r"[\w.\-]", peers))
+        choices = [rf"(?<!{before})(?:{_any_of(keys)})" for before, keys in kinds if keys]
+        self._pattern = re.compile(rf"(?:{'|'.join(choices)})(?![\w.\-])") if choices else None
 
     def __call__(self, text: str) -> str:
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: self._pairs[match[0]], text)
+
+
+def _any_of(keys: Iterable[str]) -> str:
+    return "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))

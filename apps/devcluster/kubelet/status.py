@@ -76,9 +76,11 @@ class Slot:
 def full_image_name(image: str) -> str:
     """The name with registry and library folder, as the runtime reports it."""
     first, _, rest = image.partition("/")
-    if rest and ("." in first or ":" in first or first == "localhost"):
-        return image
-    name = f"docker.io/{image}" if rest else f"docker.io/library/{image}"
+    name = image
+    if not rest:
+        name = f"docker.io/library/{image}"
+    elif not ("." in first or ":" in first or first == "localhost"):
+        name = f"docker.io/{image}"
     return name if ":" in name.rsplit("/", 1)[-1] or "@" in name else f"{name}:latest"
 
 
