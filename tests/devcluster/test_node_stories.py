@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, SERVICES
-from tests.devcluster.conftest import Cluster, state
+from tests.devcluster.process import Cluster, state
 
 RENDEZVOUS = """
 import os, socket, sys, time
@@ -34,6 +35,15 @@ else:
     else:
         sys.exit("nobody answered")
 """
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for the stories of a module, with a namespace."""
+    running = Cluster(tmp_path_factory.mktemp("dc"))
+    running.do("create", NAMESPACES, None, {"metadata": {"name": "test"}})
+    yield running
+    running.end()
 
 
 def isolated(cluster: Cluster) -> bool:

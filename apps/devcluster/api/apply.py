@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Server-side apply: create or merge, remember who set what, refuse to take a field from another applier.
 
 Ownership is kept as `fieldsV1` sets, for appliers only: what PUT and PATCH set is not tracked, so a conflict arises
@@ -53,7 +54,8 @@ def _check_declared(target: Target, body: Object) -> None:
     """Apply owns fields by their type, so an undeclared one is an error whatever fieldValidation says."""
     _, unknown = schema.decode(target.resource, body)
     if unknown:
-        where = f"{target.namespace}/{target.name}; {target.resource.group}/{target.resource.version}"
+        own = (body.get("metadata") or {}).get("namespace", "")
+        where = f"{own}/{target.name}; {target.resource.group}/{target.resource.version}"
         kind = target.resource.kind
         why = f"failed to create typed patch object ({where}, Kind={kind}): .{unknown[0]}: field not declared in schema"
         raise errors.ApiError(500, None, why)
@@ -94,7 +96,7 @@ def _same(entry: Object, manager: str, target: Target) -> bool:
 
 
 def _entry(manager: str, target: Target, owned: Object) -> Object:
-    entry = {
+    entry: Object = {
         "manager": manager,
         "operation": "Apply",
         "apiVersion": target.resource.api_version,

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Each verb of the REST API as a handler: read the request, make one call, present the answer."""
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Handlers:
         self.store.observe(notice)
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        who: Identity = request["identity"]
+        who: Identity = request[asked.IDENTITY]
         if not discovery.names_objects(request.path):
             rbac.require_path(who, request.method.lower(), request.path)
             return discovery.answer(self.registry, request)
@@ -103,7 +104,8 @@ class Handlers:
             served = await subresources.serve(self, request, target, verb)
             if served is not None:
                 return served
-        return await getattr(self, verb)(request, target)
+        answer: web.StreamResponse = await getattr(self, verb)(request, target)
+        return answer
 
     async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
         if self.node is None:
@@ -164,7 +166,7 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         resource = target.resource
         body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request["identity"], target, "CreateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
@@ -176,7 +178,7 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         resource = target.resource
         body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request["identity"], target, "UpdateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "UpdateOptions")
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
@@ -196,7 +198,7 @@ class Handlers:
         if kind is None:
             raise errors.ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
         presenter = present.choose(request, target.resource)
-        call = asked.call_for(request, request["identity"], target, "PatchOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "PatchOptions")
         raw = await request.read()
         if kind != "apply" and asked.flag(request, "force"):
             cause = Cause.forbidden("force", "may not be specified for non-apply patch")
@@ -220,7 +222,7 @@ class Handlers:
 
     async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = await asked.delete_options(request)
-        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "DeleteOptions")
         stored, gone = self.objects.delete(target.resource, target.namespace, target.name, options, call)
         await self.store.committed()
         presenter = present.choose(request, target.resource)
@@ -231,7 +233,7 @@ class Handlers:
     async def deletecollection(self, request: web.Request, target: Target) -> web.StreamResponse:
         presenter = present.choose(request, target.resource)
         options = await asked.delete_options(request)
-        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "DeleteOptions")
         page = await listing.page(self.store, request, target)
         for stored in page.items:
             metadata = stored.obj["metadata"]

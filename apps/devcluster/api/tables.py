@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The columns kubectl prints, per kind: data, with a function per cell."""
 
 from __future__ import annotations
