@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What is on offer: versions, groups, resources, health and the OpenAPI documents kubectl asks for."""
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def _aggregate(registry: Registry, groups: list[tuple[str, list[str]]]) -> dict[
             }
             for version in versions
         ]
-        metadata = {"name": group} if group else {}
+        metadata: dict[str, Any] = {"name": group} if group else {}
         items.append({"metadata": {**metadata, "creationTimestamp": None}, "versions": offered})
     return {
         "kind": "APIGroupDiscoveryList",

@@ -133,8 +133,8 @@ def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
 
 def invalid_options(options: str, causes: list[Cause]) -> ApiError:
     error = invalid(f"{options}.meta.k8s.io", "", "", causes)
-    assert error.details is not None
-    error.details = {"group": "meta.k8s.io", "kind": options, "causes": error.details["causes"]}
+    causes_listed = (error.details or {}).get("causes", [])
+    error.details = {"group": "meta.k8s.io", "kind": options, "causes": causes_listed}
     return error
 
 

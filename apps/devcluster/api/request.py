@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """From an HTTP request to what it asks: target, options, body. The answers to malformed ones are Kubernetes' own."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .errors import Cause
 from .objects import Call, DeleteOptions, Identity
 from .registry import Registry, Resource
 
+IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 PATCH_TYPES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
