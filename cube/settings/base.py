@@ -291,6 +291,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["apps.core.api.schema.without_slashless_twins"],
+    "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "apps.jobs.choices.JobStatus"},
 }
 
 # -- content security policy -----------------------------------------------------------------------------------------

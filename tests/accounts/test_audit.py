@@ -95,3 +95,17 @@ class TestRefusals:
         monkeypatch.setattr(audit, "record", fail)
 
         assert client.get(f"/projects/{project.slug}/settings/").status_code == 403
+
+
+class TestUnderAsgi:
+    @pytest.mark.asyncio
+    @pytest.mark.django_db(transaction=True)
+    async def test_a_refusal_is_told_with_its_address(self, project, outsider, async_client):
+        await async_client.aforce_login(outsider)
+
+        answer = await async_client.get(f"/projects/{project.slug}/members/")
+
+        assert answer.status_code == 404
+        entry = await AuditEntry.objects.aget(outcome="refused")
+        assert (entry.actor_id, entry.ip_address) == (outsider.pk, "127.0.0.1")
+        assert len(entry.request_id) == 36
