@@ -185,8 +185,8 @@ class LeaseEnded(DomainError):
 def _remains(manifest: Manifest) -> Manifest:
     """What is kept to tell of a deletion nobody saw: not the whole object, there may be very many."""
     meta = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
-    spec = {key: value for key, value in (manifest.get("spec") or {}).items() if key == "nodeName"}
-    head = {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
+    spec: Manifest = {key: value for key, value in (manifest.get("spec") or {}).items() if key == "nodeName"}
+    head: Manifest = {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
     return {**head, "metadata": meta, "spec": spec, "status": manifest.get("status") or {}}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.clusters.gateway import Gateway, NotFound, ObjectRef, Streams
+from apps.clusters.gateway import Forbidden, Gateway, NotFound, ObjectRef, Streams
 from apps.clusters.gateway.client import KubernetesGateway
 from apps.clusters.gateway.fake import FakeGateway, FakeStreams
 from apps.clusters.gateway.kubeconfig import inline_files
@@ -59,7 +59,8 @@ def namespace(server) -> Iterator[str]:
     """A namespace of our own, ready to be used, gone afterwards."""
     gateway, name = server.gateway(), f"cube-contract-{uuid.uuid4().hex[:8]}"
     gateway.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    wait_for(lambda: gateway.get(ObjectRef("v1", "ServiceAccount", "default", name)))
+    # The account is there before admission has seen it, so ask for what the tests will do.
+    wait_for(lambda: gateway.create(probe_pod(name), dry_run=True))
     yield name
     gateway.delete(ObjectRef("v1", "Namespace", name))
 
@@ -69,6 +70,12 @@ def gateway(server) -> Gateway:
     return server.gateway()
 
 
+def probe_pod(namespace):
+    meta = {"name": "probe", "namespace": namespace}
+    spec = {"containers": [{"name": "main", "image": "registry.invalid/never:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
 def wait_for(ask, *, seconds: float = 30.0):
     """Ask again until it answers something true: controllers of a real cluster take their time."""
     deadline = time.monotonic() + seconds
@@ -76,7 +83,7 @@ def wait_for(ask, *, seconds: float = 30.0):
         try:
             if answer := ask():
                 return answer
-        except NotFound:
+        except (NotFound, Forbidden):
             pass
         if time.monotonic() > deadline:
             raise AssertionError(f"not so within {seconds} s")

@@ -141,9 +141,10 @@ class TestGet:
         assert "nowhere" in str(refused.value)
         assert refused.value.status == 404
 
-    def test_a_name_cannot_reach_another_path(self, gateway, namespace):
+    @pytest.mark.parametrize("name", ["..", ".", "../secrets", "a/status", "%2e%2e"])
+    def test_a_name_cannot_reach_another_path(self, gateway, namespace, name):
         with pytest.raises((NotFound, Invalid)):
-            gateway.get(ObjectRef("v1", "ConfigMap", "../secrets", namespace))
+            gateway.get(ObjectRef("v1", "ConfigMap", name, namespace))
 
 
 class TestList:
