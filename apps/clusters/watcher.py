@@ -32,7 +32,7 @@ TICK_SECONDS = 1.0
 WATCH_SECONDS = 60  # short, so that a cluster given up is let go of soon though nothing happens on it
 QUICK_SECONDS = 1.0  # a watch that ends sooner is followed by a pause: some proxy cuts them
 LONGEST_BACK_OFF_SECONDS = 30.0
-FAREWELL_SECONDS = 1.0  # of the two that an orderly end may take
+FAREWELL_SECONDS = 0.5  # an orderly end may take two; open watches cannot be hurried and are left behind
 
 logger = structlog.get_logger(__name__)
 
