@@ -96,7 +96,7 @@ class BrowserSession(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did, or tried, what. Append-only: no service changes or deletes one. Secrets are masked before they get here."""
+    """Who did, or tried, what. Append-only: no service changes or deletes one. Secrets are masked before."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

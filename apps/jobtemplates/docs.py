@@ -111,7 +111,7 @@ def _range(spec: Mapping[str, Any]) -> str:
         ("minItems", "maxItems", _("%(range)s entries")),
     ):
         if low in spec and high in spec:
-            parts.append(words % {"range": f"{spec[low]}–{spec[high]}"})
+            parts.append(words % {"range": _("%(low)s to %(high)s") % {"low": spec[low], "high": spec[high]}})
         elif low in spec:
             parts.append(words % {"range": f"≥ {spec[low]}"})
         elif high in spec:
@@ -140,6 +140,8 @@ def _applies(param: Param) -> str:
 
 
 def _in_example(param: Param) -> bool:
+    if param.kind is Kind.CASCADE:
+        return param.has_default  # else the first choice is taken, whatever its parent says
     return param.required and (not param.conditions or param.has_default)
 
 

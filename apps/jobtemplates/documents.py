@@ -68,13 +68,16 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
-                problem=_("references (*name) are not allowed"), problem_mark=self.peek_event().start_mark
+                problem=_("references (*name) are not allowed"),
+                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
             )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem=_("keys must be plain text"), problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=_("the key %(key)s is written twice") % {"key": key.value}, problem_mark=key.start_mark
@@ -101,10 +104,7 @@ def read_document(text: str, *, at: str) -> Any:
         value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a stricter SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = (
-            _("Line %(line)d, column %(column)d: ") % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""
-        )
-        raise InvalidInput({at: f"{where}{error.problem or error.context}."}) from None
+        raise InvalidInput({at: f"{_place(mark)}{error.problem or error.context}."}) from None
     except RecursionError:
         raise InvalidInput({at: _("Nested too deeply: at most %(depth)d levels.") % {"depth": MAX_DEPTH}}) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -112,3 +112,7 @@ def read_document(text: str, *, at: str) -> Any:
     if problems := dict(problems_in(value, at)):
         raise InvalidInput(problems)
     return value
+
+
+def _place(mark: Any) -> str:
+    return _("Line %(line)d, column %(column)d: ") % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""

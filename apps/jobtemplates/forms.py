@@ -132,11 +132,10 @@ def form_for(
     "name/KEY" references to choose from.
     """
     files, references = tuple(workspace_files), tuple(secrets)
-    values = {param.name: param.default for param in params_of(version.schema) if param.has_default} | dict(
-        initial or {}
-    )
+    params = params_of(version.schema)
+    values = {param.name: param.default for param in params if param.has_default} | dict(initial or {})
     attrs: dict[str, Any] = {"schema": version.schema, "__module__": __name__}
-    for param in params_of(version.schema):
+    for param in params:
         widget = _widget(param, values.get(param.name), files, references)
         attrs[PREFIX + param.name] = ParamField(param, widget=widget, initial=values.get(param.name))
     return type("GeneratedParamForm", (ParamForm,), attrs)

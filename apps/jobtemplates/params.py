@@ -17,9 +17,9 @@ class Kind(StrEnum):
     CODE = "code"
     IMAGE = "image"
     PATH = "path"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105  a word, not one
     ENV = "env"
-    SECRET_ENV = "secret-env"
+    SECRET_ENV = "secret-env"  # noqa: S105
     ENUM = "enum"
     CASCADE = "cascade"
     INTEGER = "integer"
@@ -101,7 +101,8 @@ class Param:
         """What may be chosen, given the other values. Empty for parameters that are no choice."""
         if self.kind is Kind.CASCADE:
             rule = self.spec[CHOICES]
-            return list(rule["map"].get(values.get(rule["param"]), []))
+            parent = values.get(rule["param"])
+            return list(rule["map"].get(parent, [])) if isinstance(parent, str) else []
         return list(self.spec.get("enum", []))
 
 
@@ -134,7 +135,7 @@ def same(value: Any, *wanted: Any) -> bool:
 
 
 def params_of(schema: Mapping[str, Any]) -> list[Param]:
-    """The parameters in the order people see them. PostgreSQL does not keep the order of keys, so `x-ui.order` decides."""
+    """The parameters in the order people see them: `x-ui.order`, for PostgreSQL does not keep the order of keys."""
     required = set(schema.get("required", ()))
     params = [Param(name, spec, name in required) for name, spec in schema["properties"].items()]
     return sorted(params, key=lambda param: param.ui.get("order", 0))

@@ -7,12 +7,13 @@ are under `x-ui`, choices that follow another choice under `x-choices`:
      "properties": {
        "image": {"type": "string", "format": "image", "title": "Image", "default": "python:3.11-slim"},
        "device": {"type": "string", "enum": ["cpu", "gpu"], "default": "cpu"},
-       "backend": {"type": "string", "x-choices": {"param": "device", "map": {"cpu": ["gloo"], "gpu": ["nccl", "gloo"]}},
+       "backend": {"type": "string",
+                   "x-choices": {"param": "device", "map": {"cpu": ["gloo"], "gpu": ["nccl", "gloo"]}},
                    "x-ui": {"widget": "cascade", "group": "Network", "advanced": true}}}}
 
-`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, group, advanced,
-order, labels ({value: words}), show_when ({"param": value or list of values}: otherwise the parameter does not apply,
-is not required and may not be given).
+`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, group,
+advanced, order, labels ({value: words}), show_when ({"param": value or list of values}: otherwise the parameter does
+not apply, is not required and may not be given).
 """
 
 import difflib
@@ -103,8 +104,8 @@ def _clean_one(param: Param, params: Mapping[str, Any], cleaned: dict[str, Any])
     if given and value == "" and param.kind is not Kind.TEXT and "" not in param.spec.get("enum", ()):
         given = False  # an empty image, path or choice is none
     choices = param.choices(cleaned)
-    if not given and param.has_default and (choices or param.kind is not Kind.CASCADE):
-        given, value = True, _default(param, choices)
+    if not given:
+        given, value = _default(param, choices)
     if not given or (param.required and value in EMPTY):
         if param.required:
             raise Refused(_("This is required."))
@@ -112,9 +113,16 @@ def _clean_one(param: Param, params: Mapping[str, Any], cleaned: dict[str, Any])
     cleaned[param.name] = clean_value(param.spec, value, choices)
 
 
-def _default(param: Param, choices: list[Any]) -> Any:
-    """A cascade's default that is no choice under its parent's value gives way to the first that is."""
-    return choices[0] if param.kind is Kind.CASCADE and param.default not in choices else param.default
+def _default(param: Param, choices: list[Any]) -> tuple[bool, Any]:
+    """Whether there is a value to fall back on, and which.
+
+    A cascade has its default where that is a choice, else the first choice under its parent's value.
+    """
+    if param.kind is not Kind.CASCADE:
+        return param.has_default, param.default
+    if not choices or not (param.has_default or param.required):
+        return False, None
+    return True, param.default if param.default in choices else choices[0]
 
 
 def condition_text(param: Param) -> str:
@@ -172,7 +180,7 @@ def _property_problems(schema: Any, at: str) -> Problems:
         if not NAME.fullmatch(name):
             yield (
                 place,
-                _("A name has lower-case letters, digits and '_', begins with a letter, at most 40 characters."),
+                _("Use lower-case letters, digits and '_', a letter first, at most 40 characters."),
             )
         yield from _spec_problems(spec, place)
 

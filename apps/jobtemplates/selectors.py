@@ -24,7 +24,7 @@ def enabled_templates() -> QuerySet[JobTemplate]:
 
 
 def latest_version(slug: str) -> TemplateVersion:
-    """The newest version of an enabled template. Raises `InvalidInput` at `template`: a disabled one is as good as none."""
+    """The newest version of an enabled template. Raises `InvalidInput` at `template`; disabled is as good as none."""
     versions = TemplateVersion.objects.select_related("template").filter(template__is_enabled=True, template__slug=slug)
     version = versions.order_by("-number").first()
     if version is None:

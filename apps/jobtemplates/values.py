@@ -22,7 +22,8 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 OURS = "CUBE_"  # environment variables Cube itself sets
 _SECRET = re.compile(r"(?P<secret>[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?)/(?P<key>[A-Za-z0-9_.-]{1,253})")
 # The grammar of OCI references: https://github.com/distribution/reference
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62}){0,20}|\[[A-Fa-f0-9:]{2,45}\])(?::[0-9]{1,5})?"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9-]{0,62}"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL}){{0,20}}|\[[A-Fa-f0-9:]{{2,45}}\])(?::[0-9]{{1,5}})?"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
     rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?"
@@ -77,7 +78,7 @@ def _clean_number(spec: Mapping[str, Any], value: Any) -> int | float:
 def _clean_choice(spec: Mapping[str, Any], value: Any, choices: list[Any]) -> Any:
     wanted = int if spec["type"] == "integer" else str
     if isinstance(value, bool) or not isinstance(value, wanted) or value not in choices:
-        raise Refused(_("Choose one of: %(choices)s.") % {"choices": ", ".join(map(str, choices)) or "–"})
+        raise Refused(_("Choose one of: %(choices)s.") % {"choices": ", ".join(map(str, choices)) or "-"})
     return value
 
 

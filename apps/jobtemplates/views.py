@@ -24,7 +24,7 @@ class _TemplatePage(ProjectPage, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         may_submit = access.can(self.request.user, "submit_job", self.project)
-        return super().get_context_data(project=self.project, may_submit=may_submit, **kwargs)
+        return super().get_context_data(**kwargs | {"project": self.project, "may_submit": may_submit})
 
 
 class TemplateGallery(_TemplatePage):
@@ -46,9 +46,5 @@ class TemplateDocs(_TemplatePage):
         if template is None or template.latest is None:
             raise Http404
         doc = docs.docs_for(template.latest)
-        return super().get_context_data(
-            template=template,
-            doc=doc,
-            example=docs.example_json(doc),
-            **{k: v for k, v in kwargs.items() if k == "view"},
-        )
+        kwargs |= {"template": template, "doc": doc, "example": docs.example_json(doc)}
+        return super().get_context_data(**kwargs)

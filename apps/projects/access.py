@@ -12,7 +12,7 @@ from .roles import ALL
 def projects_for(user: Any, perm: str = "view_project") -> QuerySet[Project]:
     """The projects in which `user` holds `perm`: by a platform role over all of them, else by guardian's grants.
 
-    One query with subqueries, however many projects and groups there are. Fails closed for anonymous and inactive users.
+    One query with subqueries, however many projects and groups. Fails closed for anonymous and inactive users.
     """
     if not user.is_authenticated or not user.is_active:
         return Project.objects.none()

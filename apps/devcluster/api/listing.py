@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Lists: selectors, pages, and what a resourceVersion asked for means.
 
 A page continues in the snapshot it began with; the snapshot is rebuilt from today's objects by undoing later changes.
@@ -35,9 +36,7 @@ def predicate_for(request: web.Request, target: Target) -> selectors.Predicate |
     resource = target.resource
     return selectors.both(
         selectors.labels(request.query.get("labelSelector", "")),
-        selectors.fields(
-            request.query.get("fieldSelector", ""), resource.key, resource.api_version, resource.kind
-        ),
+        selectors.fields(request.query.get("fieldSelector", ""), resource.key, resource.group, resource.kind),
     )
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """ResourceQuota: refusing what exceeds it, and keeping `status.used` true.
 
 Usage is counted from the store when it is asked for: there is no second book that could be wrong.
@@ -128,7 +129,7 @@ class QuotaKeeper:
 
     def _notice(self, event: Event) -> None:
         namespace = event.key[0]
-        if not namespace or event.type == "MODIFIED" and event.resource not in ("pods", "resourcequotas"):
+        if not namespace or (event.type == "MODIFIED" and event.resource not in ("pods", "resourcequotas")):
             return
         if namespace not in self._due and next(iter(self._store.each("resourcequotas", namespace)), None):
             self._due.add(namespace)
