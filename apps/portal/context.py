@@ -66,5 +66,6 @@ def _entries(request: HttpRequest, slug: str | None, projects: Any) -> list[dict
         except NoReverseMatch:  # The room is not installed.
             continue
         shown.append({"label": label, "url": url, "icon": icon})
-    here = max((e["url"] for e in shown if request.path.startswith(e["url"])), key=len, default="")
+    around = [str(entry["url"]) for entry in shown if request.path.startswith(str(entry["url"]))]
+    here = max(around, key=len, default="")
     return [{**entry, "active": entry["url"] == here} for entry in shown]

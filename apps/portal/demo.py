@@ -110,7 +110,7 @@ def _project(fresh: list[Person]) -> Project | None:
         project = projects.create_project(slug=PROJECT, name="Demo", owner=owner)
     for person in fresh:
         if person.role:
-            projects.set_role(project=project, user=User.objects.get(username=person.username), role=person.role)
+            projects.set_role(project=project, user=User.objects.get(username=person.username), role=Role(person.role))
     return project
 
 

@@ -2,6 +2,8 @@ import shlex
 import subprocess
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apps.core.errors import InvalidInput
 from apps.jobtemplates import services
@@ -149,6 +151,25 @@ class TestCheckBody:
         assert len(places(args=[node])) == 1
 
 
+words = st.sampled_from(["$param", "$format", "$shell", "$join", "$if", "$splice", "then", "else", "param", "equals"])
+leaves = st.sampled_from(["word", "count", "args", "env", "keys", "key", "{word}", "{word.x}", "", 1, True, None, 0.5])
+nodes = st.recursive(leaves, lambda n: st.lists(n, max_size=3) | st.dictionaries(words, n, max_size=3), max_leaves=8)
+fields = st.sampled_from(["image", "command", "args", "env", "secret_env", "files", "workers", "port", "working_dir"])
+GIVEN = {"word": "w", "count": 2, "flag": True, "args": ["a"], "env": ["A=1"], "keys": ["K=s/k"], "key": "s/k"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(fields, nodes, max_size=4))
+def test_a_body_is_refused_with_its_places_or_can_be_rendered(body):
+    for params in ({}, GIVEN):
+        try:
+            check_body({"image": "busybox", **body}, SCHEMA)
+            workload = render({"image": "busybox", **body}, params)
+        except InvalidInput:
+            continue
+        assert all(isinstance(part, str) for part in (*workload.command, *workload.args, *workload.env.values()))
+
+
 def shipped(slug, **params):
     content = read_document((SHIPPED / f"{slug}.yaml").read_text(), at="file")
     check_schema(content["schema"])
@@ -268,7 +289,7 @@ class TestLaunchScripts:
 
         assert result.returncode == 78
         assert result.stderr == (
-            "PyTorch is not installed in this image. On the built-in devcluster run: make extras-torch\n"
+            "PyTorch is not installed in this image. On the built-in devcluster run: make extras\n"
         )
 
     def test_torchrun_is_told_its_place_and_arguments_stay_whole(self, launch):

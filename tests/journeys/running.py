@@ -1,0 +1,148 @@
+"""A real Cube for journeys and benchmarks: `manage.py up` in a folder and on a port of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+FINISHED = {"succeeded", "failed", "stopped"}
+LIMITS = {"cpu": "50m~1", "memory": "32Mi~256Mi"}
+
+
+@dataclass
+class Cube:
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    console: Path
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        return {u["username"]: u["password"] for u in json.loads((self.data / "demo.json").read_text())["users"]}
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=True)  # noqa: S603
+        return done.stdout.strip()
+
+    def environment(self) -> dict[str, str]:
+        return environment(data=self.data)
+
+    def api(self, username: str) -> "Api":
+        return Api(self.url, self.manage("create_token", username))
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def child(self, *words: str) -> psutil.Process:
+        """The one child whose command line holds all the words."""
+        return next(c for c in self.children() if all(word in " ".join(c.cmdline()) for word in words))
+
+
+class Api:
+    """The REST API as one person, through requests."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.base = f"{url}/api/v1"
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **query: Any) -> requests.Response:
+        return self.session.get(f"{self.base}{path}", params=query, timeout=30)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+        return self.session.post(f"{self.base}{path}", json=body or {}, timeout=30)
+
+    def submit(self, name: str, command: str, **more: Any) -> dict[str, Any]:
+        """A job of the template `command`; asserts that it was accepted."""
+        answer = self.post("/projects/demo/jobs/", command_job(name, command, **more))
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def job(self, uid: str) -> dict[str, Any]:
+        answer = self.get(f"/jobs/{uid}/")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def wait_for(self, uid: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            job = self.job(uid)
+            if job["status"] in statuses:
+                return job
+            if time.monotonic() > deadline or job["status"] in FINISHED:
+                raise AssertionError(f"{job['name']} is {job['status']} ({job.get('message')}), not {statuses}")
+            time.sleep(0.2)
+
+
+def command_job(name: str, command: str, **more: Any) -> dict[str, Any]:
+    params = {"image": "python:3.11-slim", "command": command}
+    return {"name": name, "template": "command", "params": params, "resources": LIMITS, **more}
+
+
+def free_port() -> int:
+    with socket.socket() as any_free:
+        any_free.bind(("127.0.0.1", 0))
+        return int(any_free.getsockname()[1])
+
+
+def environment(*, data: Path, **more: str) -> dict[str, str]:
+    """Ours without what would point Cube at other servers or at the settings of the test suite."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CUBE_") and k != "DJANGO_SETTINGS_MODULE"}
+    return {**inherited, "CUBE_DATA_DIR": str(data), **more}
+
+
+def start(data: Path, *, port: int | None = None, **more: str) -> Cube:
+    """Start and do not wait. The console goes to `<data>/../<name>.console`."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    console = data.with_name(data.name + ".console")
+    with console.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=ROOT,
+            env=environment(data=data, CUBE_PORT=str(port), **more),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return Cube(f"http://127.0.0.1:{port}", data, process, console)
+
+
+def wait_until_told(cube: Cube, text: str, seconds: float = 90) -> str:
+    deadline = time.monotonic() + seconds
+    while text not in (said := cube.console.read_text()):
+        if cube.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"`up` never said {text!r}:\n{said}")
+        time.sleep(0.1)
+    return said
+
+
+def stop(cube: Cube, *, seconds: float = 12) -> int:
+    if cube.process.poll() is None:
+        cube.process.send_signal(signal.SIGINT)
+    return cube.process.wait(timeout=seconds)
+
+
+@contextmanager
+def running(data: Path, **more: str) -> Iterator[Cube]:
+    cube = start(data, **more)
+    try:
+        wait_until_told(cube, "Cube is ready")
+        yield cube
+    finally:
+        try:
+            stop(cube)
+        finally:
+            cube.process.kill()

@@ -1,0 +1,139 @@
+"""`manage.py up` as a person uses it: start, trouble, stop."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from . import running
+
+
+def run_up(data, **environment):
+    return subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=running.ROOT,
+        env=running.environment(data=data, **environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class TestRefusals:
+    """One sentence, exit 1, no traceback."""
+
+    @staticmethod
+    def assert_one_sentence(done, words):
+        complaint = done.stderr.strip()
+        assert done.returncode == 1
+        assert len(complaint.splitlines()) == 1, complaint
+        assert words in complaint
+
+    def test_a_busy_port(self, cube, tmp_path):
+        port = cube.url.rpartition(":")[2]
+
+        done = run_up(tmp_path / "data", CUBE_PORT=port)
+
+        self.assert_one_sentence(done, f"Port {port} of this machine is taken by another program.")
+
+    def test_a_second_start_from_the_same_folder(self, cube):
+        done = run_up(cube.data, CUBE_PORT=str(running.free_port()))
+
+        self.assert_one_sentence(done, f"Cube already runs from {cube.data}: {cube.url}.")
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path):
+        blocked = tmp_path / "file"
+        blocked.write_text("")
+
+        done = run_up(blocked / "data")
+
+        self.assert_one_sentence(done, "Cube cannot use its data folder")
+
+    def test_a_port_that_is_no_number(self, tmp_path):
+        done = run_up(tmp_path / "data", CUBE_PORT="eighty")
+
+        self.assert_one_sentence(done, "CUBE_PORT is a number from 1 to 65535, not 'eighty'.")
+
+    def test_a_redis_that_does_not_answer(self, tmp_path):
+        done = run_up(tmp_path / "data", CUBE_PORT=str(running.free_port()), CUBE_REDIS_URL="redis://127.0.0.1:1/0")
+
+        self.assert_one_sentence(done, "The server of CUBE_REDIS_URL does not answer.")
+
+
+class TestRunning:
+    def test_sign_ins_are_kept_for_their_owner_alone(self, cube):
+        kept = cube.data / "demo.json"
+
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        body = json.loads(kept.read_text())
+        assert (body["url"], body["project"]) == (cube.url, "demo")
+        assert {u["username"] for u in body["users"]} == {"ada", "dev", "viewer", "admin", "quota", "auditor"}
+        assert len({u["password"] for u in body["users"]}) == 6
+
+    def test_the_first_job_succeeds_and_is_told(self, cube):
+        said = running.wait_until_told(cube, "First job succeeded", seconds=60)
+
+        assert said.count("First job succeeded") == 1
+
+    def test_listens_to_this_machine_alone(self, cube):
+        addresses = {
+            connection.laddr.ip
+            for child in [*cube.children(), psutil.Process(cube.process.pid)]
+            for connection in child.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+        assert addresses == {"127.0.0.1"}
+
+    @pytest.mark.parametrize("words", [("celery", "worker"), ("uvicorn",)])
+    def test_what_is_killed_comes_back(self, cube, words):
+        victim = cube.child(*words)
+        victim.kill()
+
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                if cube.child(*words).pid != victim.pid and running.requests.get(f"{cube.url}/readyz", timeout=5).ok:
+                    return
+            except (StopIteration, psutil.NoSuchProcess, running.requests.ConnectionError):
+                pass
+            time.sleep(0.2)
+        raise AssertionError("it did not come back")
+
+
+class TestStartAndStop:
+    def test_the_second_start_is_quick_and_leaves_nothing_behind(self, tmp_path):
+        data = tmp_path / "data"
+        with running.running(data) as first:
+            passwords = first.passwords
+        begun = time.monotonic()
+
+        with running.running(data) as second:
+            took = time.monotonic() - begun
+            tree = psutil.Process(second.process.pid).children(recursive=True)
+            assert second.passwords == passwords
+            assert passwords["ada"] not in second.console.read_text()
+            begun = time.monotonic()
+            code = running.stop(second)
+
+        assert code == 0
+        assert time.monotonic() - begun < 10
+        assert took < 10
+        assert psutil.wait_procs(tree, timeout=1)[1] == []
+
+    def test_a_killed_supervisor_leaves_no_child_and_blocks_no_start(self, tmp_path):
+        data = tmp_path / "data"
+        with running.running(data) as first:
+            tree = psutil.Process(first.process.pid).children(recursive=True)
+            os.kill(first.process.pid, signal.SIGKILL)
+            first.process.wait()
+            assert psutil.wait_procs(tree, timeout=10)[1] == []
+
+        with running.running(data) as second:
+            assert running.requests.get(f"{second.url}/readyz", timeout=5).status_code == 200
