@@ -218,7 +218,7 @@ class Collector:
 
     def _close_books(self, key: Key, *, is_done: bool = True) -> None:
         for table in (self._followers, self._sights, self._tasks):
-            table.pop(key, None)  # type: ignore[attr-defined]
+            table.pop(key, None)
         if is_done:
             self._done.add(key)
 

@@ -250,17 +250,19 @@ class TestHistoryThenLive:
         assert [line["n"] for line in lines] == [97, 98, 99]
         assert others == [{"type": "reset"}]
 
-    async def test_a_finished_job_is_told_and_the_socket_closed(self, watch, job, make_stream):
-        row = await database_sync_to_async(make_stream)([(1, b"one")])
-        writer = Writer(row, job)
-        await writer.end(job)
-        socket, _ = await watch()
+    async def test_the_end_is_told_once_and_older_lines_can_still_be_asked_for(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"one"), (2, b"two")])
+        await Writer(row, job).end(job)
+        socket, _ = await watch("tail=1")
 
         lines, others = await read_to_end(socket)
+        await socket.say({"type": "before", "count": 5})
+        older = await socket.hear(5)
 
-        assert [line["m"] for line in lines] == ["one"]
+        assert [line["m"] for line in lines] == ["two"]
         assert others == ["streams", "end"]
-        assert (await socket.receive_output(timeout=5))["code"] == 1000
+        assert [line["m"] for line in older["lines"]] == ["one"]
+        assert await socket.receive_nothing(timeout=0.2)
 
     async def test_a_very_long_line_is_cut_and_says_so(self, watch, job, make_stream):
         row = await database_sync_to_async(make_stream)([(1, b"x" * 100_000)])
