@@ -9,7 +9,7 @@ help:
 	@echo 'make test             every check; ends with a summary of what passed, was skipped (why) or failed'
 	@echo 'make setup            .venv with the pinned Python packages (again only when requirements change)'
 	@echo 'make assets           the style sheet, fonts and icons of the pages'
-	@echo 'make extras           scikit-learn and PyTorch for the example jobs (large)'
+	@echo 'make extras           PyTorch, for the distributed example on the built-in cluster (large)'
 	@echo 'make test-contracts   the cluster contract on the fake, the devcluster and CUBE_TEST_KUBECONFIG'
 	@echo 'make bench-submit     1,000 submissions by 8 clients against a Cube of its own (QUICK=1: a minute)'
 	@echo 'make bench-jobs-list  the jobs list with 200,000 jobs (QUICK=1: a minute)'

@@ -63,7 +63,7 @@ def update_profile(*, user: User, changes: Mapping[str, str], actor: User | None
     fields = [name for name in ("email", "first_name", "last_name") if name in changes]
     for name in fields:
         setattr(user, name, changes[name])
-    clean(user)
+    clean(user, exclude={field.name for field in User._meta.fields} - set(fields))
     user.save(update_fields=fields)
     audit.record(actor=actor, action="user.update", target=user, detail={"changed": fields})
     return user
@@ -215,6 +215,11 @@ def remember_session(*, user: User, session_key: str, ip: str | None, user_agent
     )
     audit.record(actor=user, action="session.sign_in", target=user)
     return session
+
+
+def rename_session(*, before: str, after: str) -> None:
+    """Follow a session whose key was changed to keep it from being fixed by somebody else."""
+    BrowserSession.objects.filter(session_key=before).update(session_key=after)
 
 
 @transaction.atomic

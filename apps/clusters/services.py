@@ -86,7 +86,7 @@ def save_resource_group(
 ) -> ResourceGroup:
     """Make a resource group, or change the one with primary key `pk`. Raises InvalidInput."""
     group = ResourceGroup.objects.get(pk=pk, cluster=cluster) if pk else ResourceGroup(cluster=cluster)
-    _check_selector(node_selector)
+    check_selector(node_selector)
     group.slug, group.name, group.node_selector = slug, name, node_selector
     _check(group)
     group.save()
@@ -183,8 +183,11 @@ def _check(row: Cluster | ResourceGroup) -> None:
         raise InvalidInput({name.removeprefix("__all__"): said for name, said in error.message_dict.items()}) from None
 
 
-def _check_selector(selector: Any) -> None:
-    """Node labels as Kubernetes takes them, since a wrong one would only show when a job cannot start."""
+def check_selector(selector: Any) -> None:
+    """Node labels as Kubernetes takes them, since a wrong one would only show when a job cannot start.
+
+    Raises InvalidInput on `node_selector`.
+    """
     pairs = selector.items() if isinstance(selector, dict) else [("", None)]
     for key, value in pairs:
         if not (

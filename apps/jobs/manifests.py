@@ -94,6 +94,9 @@ def _pod_spec(plan: JobPlan) -> dict[str, Any]:
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # The pause container is process 1 then, so a program that handles no SIGTERM ends at once when it is stopped;
+        # as process 1 itself the kernel would shield it until the grace period is over.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,

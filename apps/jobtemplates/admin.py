@@ -90,7 +90,7 @@ class JobTemplateAdmin(ModelAdmin):
 
     @admin.display(description=_("Versions"), ordering="_versions")
     def version_count(self, template: JobTemplate) -> int:
-        return template._versions
+        return template._versions  # type: ignore[attr-defined]  # annotated above
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a template begins with its first version: "Publish a new template"

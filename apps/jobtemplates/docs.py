@@ -140,6 +140,8 @@ def _applies(param: Param) -> str:
 
 
 def _in_example(param: Param) -> bool:
+    if param.kind is Kind.CASCADE:
+        return param.has_default  # else the first choice is taken, whatever its parent says
     return param.required and (not param.conditions or param.has_default)
 
 

@@ -60,7 +60,8 @@ def _cost_of(op: Any, argument: Any, longest: int) -> int:
     if op is ops.BRANCH:
         return sum(_cost(branch, longest) for branch in argument[1])
     if op in _REPEATS:
-        return _cost_of_repeat(*argument, longest)
+        least, most, inner = argument
+        return _cost_of_repeat(least, most, inner, longest)
     raise TooCostly(_("Back references and look-around are not allowed in patterns."))
 
 

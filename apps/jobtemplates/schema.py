@@ -104,8 +104,8 @@ def _clean_one(param: Param, params: Mapping[str, Any], cleaned: dict[str, Any])
     if given and value == "" and param.kind is not Kind.TEXT and "" not in param.spec.get("enum", ()):
         given = False  # an empty image, path or choice is none
     choices = param.choices(cleaned)
-    if not given and param.has_default and (choices or param.kind is not Kind.CASCADE):
-        given, value = True, _default(param, choices)
+    if not given:
+        given, value = _default(param, choices)
     if not given or (param.required and value in EMPTY):
         if param.required:
             raise Refused(_("This is required."))
@@ -113,9 +113,16 @@ def _clean_one(param: Param, params: Mapping[str, Any], cleaned: dict[str, Any])
     cleaned[param.name] = clean_value(param.spec, value, choices)
 
 
-def _default(param: Param, choices: list[Any]) -> Any:
-    """A cascade's default that is no choice under its parent's value gives way to the first that is."""
-    return choices[0] if param.kind is Kind.CASCADE and param.default not in choices else param.default
+def _default(param: Param, choices: list[Any]) -> tuple[bool, Any]:
+    """Whether there is a value to fall back on, and which.
+
+    A cascade has its default where that is a choice, else the first choice under its parent's value.
+    """
+    if param.kind is not Kind.CASCADE:
+        return param.has_default, param.default
+    if not choices or not (param.has_default or param.required):
+        return False, None
+    return True, param.default if param.default in choices else choices[0]
 
 
 def condition_text(param: Param) -> str:

@@ -24,7 +24,7 @@ class _TemplatePage(ProjectPage, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         may_submit = access.can(self.request.user, "submit_job", self.project)
-        return super().get_context_data(project=self.project, may_submit=may_submit, **kwargs)
+        return super().get_context_data(**kwargs | {"project": self.project, "may_submit": may_submit})
 
 
 class TemplateGallery(_TemplatePage):

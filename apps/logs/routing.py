@@ -1,3 +1,5 @@
-from django.urls import URLPattern
+from django.urls import path
 
-websocket_urlpatterns: list[URLPattern] = []
+from .consumers import JobLogsConsumer
+
+websocket_urlpatterns = [path("ws/jobs/<uuid:uid>/logs/", JobLogsConsumer.as_asgi())]

@@ -33,6 +33,9 @@ function show(form, control) {
   else hiddenFields.add(field);
 }
 
+// A choice somebody made stays as long as it may; otherwise the first one is taken, as the server would.
+const chosen = new WeakSet();
+
 function narrow(form, select) {
   const { param, map } = JSON.parse(select.dataset.cascade);
   const choices = map[valueOf(form, param)] ?? [];
@@ -40,7 +43,7 @@ function narrow(form, select) {
     const fits = option.value === "" || choices.includes(option.value);
     option.hidden = option.disabled = !fits;  // Safari ignores hidden options, so they are disabled as well.
   }
-  if (!choices.includes(select.value)) select.value = choices[0] ?? "";
+  if (!chosen.has(select) || !choices.includes(select.value)) select.value = choices[0] ?? "";
 }
 
 function refresh(form, root) {
@@ -101,6 +104,10 @@ export function mount(root) {
   if (!form || root.dataset.mounted) return;
   root.dataset.mounted = "yes";
   root.querySelectorAll("[data-list]").forEach(mountList);
+  root.querySelectorAll("select[data-cascade]").forEach((select) => {
+    if (select.value) chosen.add(select);
+    select.addEventListener("change", () => chosen.add(select));
+  });
   form.addEventListener("input", () => refresh(form, root));
   form.addEventListener("change", () => refresh(form, root));
   form.addEventListener("reset", () => setTimeout(() => refresh(form, root)));

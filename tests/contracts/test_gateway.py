@@ -281,6 +281,7 @@ class TestStreams:
         await streams.close()
 
     async def test_the_log_of_a_pod_without_a_node_is_empty(self, server, gateway, namespace):
+        _skip_without_node(server)
         name = f"p-{uuid.uuid4().hex[:8]}"
         gateway.create(pod(namespace, name))
         streams = server.streams()
@@ -290,8 +291,7 @@ class TestStreams:
         await streams.close()
 
     async def test_no_log_of_a_container_the_pod_does_not_have(self, server, gateway, namespace):
-        if server.name == "devcluster":
-            pytest.skip("started here without its node, and with it without logs")
+        _skip_without_node(server)
         name = f"p-{uuid.uuid4().hex[:8]}"
         gateway.create(pod(namespace, name))
         streams = server.streams()
@@ -305,6 +305,11 @@ class TestStreams:
     async def read(streams, namespace, name, container="main"):
         chunks = streams.follow_log(namespace=namespace, pod=name, container=container, follow=False)
         return b"".join([chunk async for chunk in chunks])
+
+
+def _skip_without_node(server):
+    if server.name == "devcluster":
+        pytest.skip("started here without its node, and so without logs")
 
 
 def _is_gone(gateway, ref):

@@ -3,6 +3,7 @@ import pytest
 from apps.clusters.gateway import Forbidden, Invalid, ObjectRef, Unavailable
 from apps.jobs import launching, services
 from apps.jobs.choices import JobStatus, Reason
+from tests.factories import TemplateVersionFactory
 
 from .conftest import ended, fresh
 
@@ -192,10 +193,10 @@ class TestRemoval:
         assert jobs_in(world.api) == []
 
     def test_supports_belong_to_the_job(self, submit, cluster, world, template_version):
-        template_version.body = {**template_version.body, "files": {"main.py": "print(1)"}}
-        template_version.save()
+        body = {**template_version.body, "files": {"main.py": "print(1)"}}
+        version = TemplateVersionFactory(number=2, body=body)
 
-        job = submit(launch=True)
+        job = submit(launch=True, template_version=version)
 
         owner = cluster.objects[world.ref(job)]["metadata"]
         ref = ObjectRef("v1", "ConfigMap", f"{owner['name']}-files", owner["namespace"])

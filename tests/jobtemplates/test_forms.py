@@ -25,7 +25,7 @@ def sent(**fields):
 
 class TestParams:
     def test_a_browser_says_what_the_api_would(self, version):
-        data = sent(image="a/b:1", command="one\r\ntwo", working_dir="/tmp", env=["A=1", "", " "], secret_env=[""])
+        data = sent(image="a/b:1", command="one\r\ntwo", working_dir="/srv", env=["A=1", "", " "], secret_env=[""])
 
         form = form_for(version("command"))(data)
 
@@ -33,7 +33,7 @@ class TestParams:
         assert form.params() == {
             "image": "a/b:1",
             "command": "one\ntwo",
-            "working_dir": "/tmp",
+            "working_dir": "/srv",
             "env": ["A=1"],
             "secret_env": [],
         }

@@ -38,7 +38,7 @@ class TestPublishVersion:
     def test_changed_content_is_the_next_number_and_the_old_stays(self):
         first = publish()
 
-        second = publish(body={**BODY, "working_dir": "/tmp"})
+        second = publish(body={**BODY, "working_dir": "/srv"})
 
         assert (second.number, second.template_id) == (2, first.template_id)
         assert TemplateVersion.objects.get(pk=first.pk).body == BODY

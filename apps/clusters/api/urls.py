@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern] = []
+from .views import ClusterViewSet
+
+router = SimpleRouter()
+router.register("clusters", ClusterViewSet, basename="cluster")
+urlpatterns = router.urls

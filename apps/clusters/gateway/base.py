@@ -185,6 +185,7 @@ class Streams(Protocol):
     ) -> AsyncIterator[bytes]:
         """Raw chunks of the log with timestamps. Ends when the server ends it, which does not mean the container has.
 
-        `since_time` is RFC 3339; the API server cuts it to whole seconds. A pod without a node has an empty log. Raises NotFound, Invalid (container not
-        started yet, or unknown), Forbidden, Unavailable (also when the connection breaks on the way).
+        `since_time` is RFC 3339; the API server cuts it to whole seconds. A pod without a node has an empty log.
+        Raises NotFound, Invalid (container not started yet, or unknown), Forbidden, Unavailable (also when the
+        connection breaks on the way).
         """

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError as ModelError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
@@ -82,6 +83,8 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> Response | None
     if answer is not None:
         set_rollback()
         answer.content_type = "application/problem+json"
+        if request := context.get("request"):  # A view that answers in YAML or HTML refuses in JSON all the same.
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), "application/json"
     return answer
 
 

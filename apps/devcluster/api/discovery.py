@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from . import errors
 from .registry import Registry, Resource
 
 VERSION = {
@@ -17,37 +18,28 @@ VERSION = {
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-def answer(registry: Registry, request: web.Request) -> web.Response | None:
-    """The answer for a path that names no object, or None."""
+def names_objects(path: str) -> bool:
+    parts = path.strip("/").split("/")
+    return (parts[0] == "api" and len(parts) > 2) or (parts[0] == "apis" and len(parts) > 3)
+
+
+def answer(registry: Registry, request: web.Request) -> web.Response:
+    """The answer for a path that names no object."""
     parts = request.path.strip("/").split("/")
-    head = parts[0]
-    if head == "api" and len(parts) > 2 or head == "apis" and len(parts) > 3:
-        return None
-    if head == "api":
-        return _legacy(registry, request, parts)
-    if head == "apis":
-        return _groups(registry, request, parts)
-    if head in ("healthz", "livez", "readyz"):
-        return web.Response(text="ok")
-    if head == "version":
-        return _json(VERSION)
-    if head == "openapi":
-        return _openapi(registry, parts)
-    if head == "":
-        return _json(
-            {
-                "paths": [
-                    "/api",
-                    "/api/v1",
-                    "/apis",
-                    "/healthz",
-                    "/livez",
-                    "/openapi/v3",
-                    "/readyz",
-                    "/version",
-                ]
-            }
-        )
+    match parts[0]:
+        case "api":
+            return _legacy(registry, request, parts)
+        case "apis":
+            return _groups(registry, request, parts)
+        case "healthz" | "livez" | "readyz":
+            return web.Response(text="ok")
+        case "version":
+            return _json(VERSION)
+        case "openapi":
+            return _openapi(registry, request.path)
+        case "":
+            paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+            return _json({"paths": paths})
     return _no_page()
 
 
@@ -75,8 +67,6 @@ def _groups(registry: Registry, request: web.Request, parts: list[str]) -> web.R
     if len(parts) == 2:
         return _json({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])})
     if parts[2] not in groups[parts[1]]:
-        from . import errors
-
         raise errors.no_such_resource()
     return _json(_resources(registry, parts[1], parts[2]))
 
@@ -182,8 +172,38 @@ def _discovered(resource: Resource) -> dict[str, Any]:
     return own
 
 
-def _openapi(registry: Registry, parts: list[str]) -> web.Response:
-    return _no_page()
+def _openapi(registry: Registry, path: str) -> web.Response:
+    """Enough for kubectl: which kinds exist and that the server validates fields itself. The types are not described."""
+    info = {"title": "Kubernetes", "version": "1.36"}
+    if path == "/openapi/v3":
+        found = {
+            f"apis/{group}/{version}" for group, versions in registry.groups().items() for version in versions
+        }
+        names = sorted(name.replace("apis//", "api/") for name in found)
+        listed = {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in names}
+        return _json({"paths": listed}, "text/plain; charset=utf-8")
+    if path == "/openapi/v2":
+        return _json({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}})
+    parts = path.removeprefix("/openapi/v3/").split("/")
+    group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else (parts[1], parts[-1])
+    resources = registry.of_group(group, version)
+    if not resources:
+        return _no_page()
+    paths = dict(_described(resource) for resource in resources if "patch" in resource.verbs)
+    return _json({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}})
+
+
+def _described(resource: Resource) -> tuple[str, dict[str, Any]]:
+    root = f"/apis/{resource.group}" if resource.group else "/api"
+    scope = "/namespaces/{namespace}" if resource.namespaced else ""
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    parameters = [
+        {"name": name, "in": "query", "schema": {"type": "string"}}
+        for name in ("dryRun", "fieldManager", "fieldValidation")
+    ]
+    operation = {"x-kubernetes-group-version-kind": kind, "parameters": parameters, "responses": {}}
+    body = {"patch": {**operation, "x-kubernetes-action": "patch"}, "put": operation, "parameters": []}
+    return f"{root}/{resource.version}{scope}/{resource.plural}/{{name}}", body
 
 
 def _json(body: dict[str, Any], content_type: str = "application/json") -> web.Response:

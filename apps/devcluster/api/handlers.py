@@ -9,21 +9,24 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from . import apply, discovery, errors, listing, patch, present, subresources, watch
+from . import apply, discovery, errors, listing, patch, present, rbac, reviews, subresources, watch
 from . import request as asked
 from .gc import GarbageCollector
 from .node_port import NodePort
-from .objects import SYSTEM, Call, Objects
+from .objects import SYSTEM, Call, Identity, Objects
 from .quota import QuotaKeeper
 from .request import Target
 from .store import Event, Object, Stored
+from .tokens import Tokens
 
+REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 ROOT_CA = "kube-root-ca.crt"
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Handlers:
-    def __init__(self, objects: Objects, node: NodePort | None) -> None:
+    def __init__(self, objects: Objects, tokens: Tokens, node: NodePort | None) -> None:
+        self.tokens = tokens
         self.objects, self.store, self.registry, self.node = objects, objects.store, objects.registry, node
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -76,23 +79,51 @@ class Handlers:
         self.store.observe(notice)
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        path = request.path
-        found = discovery.answer(self.registry, request)
-        if found is not None:
-            return found
-        target = asked.parse_path(self.registry, path)
-        verb = self._verb(request, target)
+        who: Identity = request["identity"]
+        if not discovery.names_objects(request.path):
+            rbac.require_path(who, request.method.lower(), request.path)
+            return discovery.answer(self.registry, request)
+        parts = asked.split_path(request.path)
+        verb = self._verb(request, parts)
+        if not who.is_admin:
+            resource = f"{parts.plural}/{parts.subresource}" if parts.subresource else parts.plural
+            # A namespace is its own scope: a Role inside it may grant reading it.
+            namespace = parts.namespace or (parts.name if parts.plural == "namespaces" else "")
+            rbac.require(self.store, who, rbac.Question(verb, parts.group, resource, namespace, parts.name))
+        target = asked.find_target(self.registry, parts)
         if request.method == "HEAD":
             raise errors.method_not_allowed()
         self._check_verb(target, verb)
+        if target.resource.group in REVIEW_GROUPS:
+            return await reviews.serve(self, request, target)
+        if target.resource.group == "metrics.k8s.io":
+            return await self._metrics(request, target)
         if target.subresource:
             served = await subresources.serve(self, request, target, verb)
             if served is not None:
                 return served
         return await getattr(self, verb)(request, target)
 
+    async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if self.node is None:
+            raise errors.ApiError(503, "ServiceUnavailable", "no node measures anything here")
+        items = self.node.node_usage() if target.resource.plural == "nodes" else self.node.pod_usage()
+        wanted = listing.predicate_for(request, target)
+        items = [i for i in items if target.namespace in ("", i["metadata"].get("namespace", ""))]
+        if target.name:
+            found = next((item for item in items if item["metadata"]["name"] == target.name), None)
+            if found is None:
+                raise errors.not_found(f"{target.resource.kind}.{target.resource.group}", "", target.name)
+            return _json(found)
+        head = {
+            "kind": f"{target.resource.kind}List",
+            "apiVersion": target.resource.api_version,
+            "metadata": {},
+        }
+        return _json({**head, "items": [i for i in items if wanted is None or wanted(i)]})
+
     @staticmethod
-    def _verb(request: web.Request, target: Target) -> str:
+    def _verb(request: web.Request, target: asked.PathParts) -> str:
         verb = VERBS.get(request.method, "")
         if verb == "get" and not target.name:
             return "watch" if target.watch or asked.flag(request, "watch") else "list"

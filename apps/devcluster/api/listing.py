@@ -35,9 +35,7 @@ def predicate_for(request: web.Request, target: Target) -> selectors.Predicate |
     resource = target.resource
     return selectors.both(
         selectors.labels(request.query.get("labelSelector", "")),
-        selectors.fields(
-            request.query.get("fieldSelector", ""), resource.key, resource.api_version, resource.kind
-        ),
+        selectors.fields(request.query.get("fieldSelector", ""), resource.key, resource.group, resource.kind),
     )
 
 

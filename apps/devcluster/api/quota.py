@@ -128,7 +128,7 @@ class QuotaKeeper:
 
     def _notice(self, event: Event) -> None:
         namespace = event.key[0]
-        if not namespace or event.type == "MODIFIED" and event.resource not in ("pods", "resourcequotas"):
+        if not namespace or (event.type == "MODIFIED" and event.resource not in ("pods", "resourcequotas")):
             return
         if namespace not in self._due and next(iter(self._store.each("resourcequotas", namespace)), None):
             self._due.add(namespace)

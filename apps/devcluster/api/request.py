@@ -39,7 +39,20 @@ class Target:
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
-def parse_path(registry: Registry, path: str) -> Target:
+@dataclass(frozen=True, slots=True)
+class PathParts:
+    """A path taken apart; whether such a resource exists is another question, asked after who may ask."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    watch: bool = False
+
+
+def split_path(path: str) -> PathParts:
     """`/api/v1/...` and `/apis/group/version/...`, as k8s.io/apiserver/pkg/endpoints/request does."""
     parts = path.strip("/").split("/")
     if parts[0] == "api":
@@ -58,16 +71,18 @@ def parse_path(registry: Registry, path: str) -> Target:
         namespace, rest = rest[1], rest[2:]
     if not rest or len(rest) > 3:
         raise errors.no_such_resource()
-    resource = registry.find(group, version, rest[0])
-    if namespace and not resource.namespaced:
+    plural, name, subresource = (*rest, "", "")[:3]
+    return PathParts(group, version, plural, namespace, name, subresource, watch)
+
+
+def find_target(registry: Registry, parts: PathParts) -> Target:
+    resource = registry.find(parts.group, parts.version, parts.plural)
+    wrong = parts.namespace and not resource.namespaced
+    if wrong or (parts.subresource and parts.subresource not in resource.subresource_names):
         raise errors.no_such_resource()
-    name = rest[1] if len(rest) > 1 else ""
-    subresource = rest[2] if len(rest) > 2 else ""
-    if subresource and subresource not in resource.subresource_names:
+    if resource.namespaced and parts.name and not parts.namespace:
         raise errors.no_such_resource()
-    if resource.namespaced and name and not namespace:
-        raise errors.no_such_resource()
-    return Target(resource, namespace, name, subresource, watch)
+    return Target(resource, parts.namespace, parts.name, parts.subresource, parts.watch)
 
 
 def flag(request: web.Request, name: str) -> bool:

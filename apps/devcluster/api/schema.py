@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Field:
     apply_keys: tuple[str, ...]
 
 
-@lru_cache(maxsize=None)  # noqa: B019  a module-level function; the table is finite
+@cache
 def fields(type_name: str) -> dict[str, Field]:
     """A type's fields as JSON has them: what Go embeds appears in place."""
     found: dict[str, Field] = {}
@@ -44,7 +44,7 @@ def fields(type_name: str) -> dict[str, Field]:
     return found
 
 
-@lru_cache(maxsize=None)  # noqa: B019
+@cache
 def root_of(resource: Resource) -> str | None:
     """The type of a kind's objects, or None where there is no table (custom resources bring their own)."""
     name = f"{(resource.group or 'core').split('.')[0]}.{resource.version}.{resource.kind}"

@@ -24,7 +24,7 @@ def labels(selector: str) -> Predicate | None:
     while at < len(selector):
         found = TERM.match(selector, at)
         if not found or found.end() == at:
-            raise errors.bad_request(f"unable to parse requirement: {_complaint(selector, at)}")
+            raise errors.bad_request(_complaint(selector[at:]))
         terms.append(_label_term(found))
         at = found.end()
     return lambda obj: _all(terms, obj["metadata"].get("labels") or {})
@@ -34,12 +34,19 @@ def _all(terms: list[Callable[[dict[str, str]], bool]], found: dict[str, str]) -
     return all(term(found) for term in terms)
 
 
-def _complaint(selector: str, at: int) -> str:
-    rest = selector[at:].strip()
-    words = re.findall(r"[\w./-]+|==|!=|\S", rest)
-    if len(words) > 1 and re.match(r"[\w./-]", words[0]):
-        return f"found '{words[1]}', expected: in, notin, =, ==, !=, gt, lt"
-    return f"found '{words[0] if words else ''}', expected: !, identifier, or 'end of string'"
+def _complaint(rest: str) -> str:
+    """What Go's parser says about the first thing it cannot use."""
+    words = [*re.findall(r"[\w./-]+|==|!=|\S", rest), "", "", ""]
+    prefix = "unable to parse requirement: "
+    if not re.match(r"[\w./-]", words[0]):
+        return f"found '{words[0]}', expected: !, identifier, or 'end of string'"
+    if words[1] in ("in", "notin"):
+        return f"{prefix}found '{words[2]}' expected: '('"
+    if words[1] not in ("=", "==", "!=", "<", ">"):
+        return f"{prefix}found '{words[1]}', expected: in, notin, =, ==, !=, gt, lt"
+    if not re.match(r"[\w.-]", words[2]):
+        return f"{prefix}found '{words[2]}', expected: identifier"
+    return f"found '{words[3]}', expected: ',' or 'end of string'"
 
 
 def _label_term(found: re.Match[str]) -> Callable[[dict[str, str]], bool]:
@@ -102,7 +109,7 @@ FIELDS: dict[str, dict[str, str]] = {
 FIELD_TERM = re.compile(r"^\s*([^=!,]+?)\s*(==|=|!=)\s*(.*?)\s*$")
 
 
-def fields(selector: str, resource: str, group_version: str, kind: str) -> Predicate | None:
+def fields(selector: str, resource: str, group: str, kind: str) -> Predicate | None:
     if not selector.strip():
         return None
     allowed = FIELDS.get(resource, {})
@@ -113,13 +120,9 @@ def fields(selector: str, resource: str, group_version: str, kind: str) -> Predi
             raise errors.bad_request(f"invalid selector: '{selector}'; can't understand '{part}'")
         path, op, value = found.groups()
         if path not in allowed and path not in ("metadata.name", "metadata.namespace"):
-            why = "field label not supported: " if resource in FIELDS else ""
-            hint = (
-                f"{why}{path}"
-                if why
-                else f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-            )  # noqa: E501
-            raise errors.bad_request(hint)
+            if group:
+                raise errors.bad_request(f'field label "{path}" not supported for {kind}')
+            raise errors.bad_request(f"field label not supported: {path}")
         terms.append((path.split("."), op != "!=", value))
     return lambda obj: all((field_value(obj, path) == value) == equal for path, equal, value in terms)
 

@@ -13,12 +13,13 @@ import structlog
 from aiohttp import web
 
 from . import errors, kubeconfig, pki
-from .auth import ADMIN, ANONYMOUS, Authenticator
+from .auth import ADMIN, Authenticator
 from .handlers import Handlers
 from .node_port import NodePort
 from .objects import SYSTEM, Identity, Objects
-from .registry import Registry
+from .registry import BUILT_IN, Registry
 from .store import Store
+from .tokens import Tokens
 
 log = structlog.get_logger(__name__)
 MAX_BODY = 3 * 1024 * 1024  # what etcd and the API server accept together
@@ -78,12 +79,14 @@ async def start_api(data_dir: Path, port: int, node: NodePort | None) -> Running
     ca, context = pki.ensure(data_dir)
     token = _admin_token(data_dir / "admin.token")
     store = Store(data_dir / "objects.sqlite3")
-    objects = Objects(store, Registry())
-    handlers = Handlers(objects, node)
+    rows = [row for row in BUILT_IN if node is not None or row.group != "metrics.k8s.io"]
+    objects = Objects(store, Registry(rows))
+    tokens = Tokens(data_dir / "sa.key", store)
+    handlers = Handlers(objects, tokens, node)
     handlers.bootstrap(ca.read_text())
     await store.committed()
     tasks = handlers.start()
-    authenticator = Authenticator({token: ADMIN})
+    authenticator = Authenticator({token: ADMIN}, tokens)
     outside = web.AppRunner(
         create_app(handlers, authenticator.identify),
         access_log=None,

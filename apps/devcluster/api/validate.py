@@ -98,9 +98,7 @@ def _name(resource: Resource, name: str) -> Iterable[Cause]:
     if resource.plural in ANY_NAME:
         return
     pattern, text, limit = SUBDOMAIN, SUBDOMAIN_TEXT, 253
-    if resource.key == "namespaces":
-        pattern, text, limit = LABEL, LABEL_TEXT, 63
-    elif resource.key == "services":
+    if resource.key == "namespaces" or resource.key == "services":
         pattern, text, limit = LABEL, LABEL_TEXT, 63
     if len(name) > limit:
         yield Cause.invalid("metadata.name", shown(name), f"must be no more than {limit} characters")

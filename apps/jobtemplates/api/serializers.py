@@ -10,9 +10,9 @@ from apps.jobtemplates.models import JobTemplate, TemplateVersion
 
 class ParamDocSerializer(serializers.Serializer):
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field may be called label
     type = serializers.CharField()
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
     default = serializers.JSONField(allow_null=True)
     has_default = serializers.BooleanField()
     range = serializers.CharField()
@@ -26,7 +26,7 @@ class ParamDocSerializer(serializers.Serializer):
 class VersionSerializer(serializers.ModelSerializer):
     """One edition in full: the schema to validate against, the body it renders, and the same in words."""
 
-    template = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    template: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     params = serializers.SerializerMethodField(help_text="The schema in words, in the order of the form.")
     example = serializers.SerializerMethodField(help_text="A body for POST /projects/<slug>/jobs/.")
 
@@ -60,7 +60,7 @@ class TemplateSummarySerializer(serializers.ModelSerializer):
 
 
 class TemplateSerializer(TemplateSummarySerializer):
-    latest = VersionSerializer(read_only=True, allow_null=True)
+    latest = VersionSerializer(read_only=True, allow_null=True)  # type: ignore[assignment]  # the same, in full
 
 
 class PublishSerializer(serializers.Serializer):

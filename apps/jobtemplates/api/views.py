@@ -24,7 +24,7 @@ class ReadOrPublish(BasePermission):
 
 
 class GalleryOrder(NewestFirst):
-    ordering = ("position", "pk")
+    ordering = ("position", "pk")  # type: ignore[assignment]  # one or several, says DRF
 
 
 class NewestVersions(NewestFirst):

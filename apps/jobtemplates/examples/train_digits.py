@@ -23,8 +23,7 @@ try:
     from sklearn.neural_network import MLPClassifier
 except ImportError:
     print(
-        "scikit-learn is not installed in this image. On the built-in devcluster run: make extras "
-        "(it installs scikit-learn and PyTorch; make extras-sklearn installs only the first).",
+        "scikit-learn is not installed in this image. Use one that has it, or install it in the command first.",
         file=sys.stderr,
     )
     sys.exit(78)

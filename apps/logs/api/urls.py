@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from .views import JobLogViewSet
+
+log = JobLogViewSet.as_view({"get": "retrieve"})
+urlpatterns = [
+    path("jobs/<uuid:uid>/logs/", log, name="job-logs"),
+    path("jobs/<uuid:uid>/logs", log),
+]

