@@ -1,4 +1,6 @@
-"""A small asynchronous Kubernetes client over the API's unix socket: everything on the node side uses only this."""
+"""A small asynchronous Kubernetes client over the API's unix socket: everything on the node side uses only
+this.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +35,18 @@ class Resource:
     api_version: str = "v1"
     kind: str = ""
 
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
         """The URL path of a collection, an object or one of its subresources."""
         root = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
-        parts = [root, f"namespaces/{namespace}" if namespace else "", self.plural, name or "", subresource or ""]
+        parts = [
+            root,
+            f"namespaces/{namespace}" if namespace else "",
+            self.plural,
+            name or "",
+            subresource or "",
+        ]
         return "/".join(part for part in parts if part)
 
 
@@ -89,7 +100,13 @@ class Client:
         await self._session.close()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, kind: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, str] | None = None,
+        kind: str = JSON,
     ) -> Any:
         """One request; `ApiError` for every answer that is not a success."""
         data = orjson.dumps(body) if body is not None else None
@@ -111,7 +128,12 @@ class Client:
         return await self.call("POST", resource.path(namespace), full)
 
     async def patch(
-        self, resource: Resource, namespace: str | None, name: str, body: Object, subresource: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        subresource: str | None = None,
     ) -> Object:
         """JSON merge patch."""
         return await self.call("PATCH", resource.path(namespace, name, subresource), body, kind=MERGE_PATCH)
@@ -126,11 +148,13 @@ class Client:
         self, resource: Resource, namespace: str | None, name: str, options: Object | None = None
     ) -> Object:
         """Delete; a missing object is what was wanted."""
-        with contextlib.suppress(_Missing):
+        with contextlib.suppress(_MissingError):
             return await self.call("DELETE", resource.path(namespace, name), options or {})
         return {}
 
-    async def list(self, resource: Resource, namespace: str | None = None, **query: str) -> tuple[list[Object], str]:
+    async def list(
+        self, resource: Resource, namespace: str | None = None, **query: str
+    ) -> tuple[list[Object], str]:
         """All objects, page by page, and the list's resourceVersion."""
         items: list[Object] = []
         query = {"limit": str(PAGE), **query}
@@ -143,7 +167,9 @@ class Client:
             query = {**query, "continue": token}
 
     async def watch(self, resource: Resource, version: str) -> AsyncIterator[Object]:
-        """Events since `version` until the server ends the watch; `ApiError` 410 where the version is too old."""
+        """Events since `version` until the server ends the watch; `ApiError` 410 where the version is too
+        old.
+        """
         query = {
             "watch": "true",
             "resourceVersion": version,
@@ -163,20 +189,20 @@ class Client:
                     yield event
 
 
-class _Missing(ApiError):
+class _MissingError(ApiError):
     pass
 
 
 def _error(status: int, answer: Any) -> ApiError:
-    cause = _Missing if status == 404 else ApiError
+    cause = _MissingError if status == 404 else ApiError
     return cause(status, answer.get("reason", ""), answer.get("message", str(answer)))
 
 
 class Informer:
     """A local copy of one kind: list, watch from there, list again on 410, back off when the API is away.
 
-    Handlers are called as `handler(type, object)` in the loop and must be quick. Objects are shared: never write to
-    one that came from here.
+    Handlers are called as `handler(type, object)` in the loop and must be quick. Objects are shared: never
+    write to one that came from here.
     """
 
     def __init__(self, client: Client, resource: Resource) -> None:
@@ -203,6 +229,7 @@ class Informer:
         """List and watch for ever."""
         failures, version = 0, ""
         while True:
+            started = time.monotonic()
             try:
                 if not version:
                     version = await self._relist()
@@ -211,8 +238,12 @@ class Informer:
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         self._take(event["type"], event["object"])
+                # A server that ends every watch at once must not be asked in a tight loop.
+                failures += time.monotonic() - started < 1
             except ApiError as error:
-                version = ""  # Most often 410: the version is too old. Listing again is the documented way back.
+                version = (
+                    ""  # Most often 410: the version is too old. Listing again is the documented way back.
+                )
                 failures += error.code != 410
                 log.debug("watch of %s: %s", self.resource.plural, error)
             except (aiohttp.ClientError, ConnectionError, OSError):

@@ -53,7 +53,7 @@ class Options:
         return pretend_gpus(found, self.gpus) if self.gpus else found
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunningError(Exception):
     """Another process holds this data directory."""
 
 
@@ -86,7 +86,7 @@ def hold(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise AlreadyRunning(f"a devcluster already runs in {data_dir}") from error
+            raise AlreadyRunningError(f"a devcluster already runs in {data_dir}") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -165,7 +165,7 @@ def _context(options: Options, data_dir: Path, client: Client, informers: Inform
 
 
 def _end_with(task: asyncio.Task[None]) -> None:
-    """A loop that dies of an error takes the cluster along: half a cluster would only look like a slow one."""
+    """A loop that dies of an error ends the cluster: half of one would only look slow."""
     if not task.cancelled() and task.exception():
         log.error("a control loop ended", exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)
@@ -179,10 +179,12 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def main(options: Options) -> int:
     """Run in the foreground; the exit code."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     try:
         asyncio.run(run(options))
-    except AlreadyRunning as error:
+    except AlreadyRunningError as error:
         log.error("%s", error)
         return 1
     return 0

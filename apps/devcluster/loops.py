@@ -36,7 +36,8 @@ def seconds_of(text: str) -> float:
 
 
 class WorkQueue:
-    """Runs `reconcile(namespace, name)` for keys: one at a time per key, again if asked meanwhile, later on errors.
+    """Runs `reconcile(namespace, name)` for keys: one at a time per key, again if asked meanwhile, later on
+    errors.
 
     `reconcile` may return seconds after which the key is due again.
     """
@@ -105,7 +106,9 @@ class WorkQueue:
 
 
 class Recorder:
-    """Writes Events as the named component, in the background: nobody waits for an Event and none may fail a loop."""
+    """Writes Events as the named component, in the background: nobody waits for an Event and none may fail
+    a loop.
+    """
 
     def __init__(self, client: Client, component: str, instance: str = "") -> None:
         self._client, self._component, self._instance = client, component, instance
@@ -131,7 +134,14 @@ class Recorder:
         task.add_done_callback(self._tasks.discard)
 
     async def _write(
-        self, obj: Object, reason: str, message: str, kind: str, warning: bool, field_path: str | None, host: str | None
+        self,
+        obj: Object,
+        reason: str,
+        message: str,
+        kind: str,
+        warning: bool,
+        field_path: str | None,
+        host: str | None,
     ) -> None:
         meta = obj["metadata"]
         namespace = meta.get("namespace") or "default"
@@ -140,7 +150,9 @@ class Recorder:
             if key in self._counts:
                 name, count = self._counts[key]
                 self._counts[key] = (name, count + 1)
-                await self._client.patch(EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now()})
+                await self._client.patch(
+                    EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now()}
+                )
                 return
             name = f"{meta['name']}.{secrets.token_hex(8)}"
             self._remember(key, name)

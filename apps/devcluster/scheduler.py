@@ -1,6 +1,8 @@
-"""Binds pods to nodes: priority order, the usual filters, most free processor first, and the real words where nothing fits.
+"""Binds pods to nodes: priority order, the usual filters, most free processor first, and the real words
+where nothing fits.
 
-Preemption is not done; the condition says so with the real scheduler's text for the case where it does not help.
+Preemption is not done; the condition says so with the real scheduler's text for the case where it does not
+help.
 """
 
 from __future__ import annotations
@@ -174,7 +176,9 @@ class Scheduler:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            order = sorted(self._waiting.values(), key=lambda p: (-(p["spec"].get("priority") or 0), _queued(p)))
+            order = sorted(
+                self._waiting.values(), key=lambda p: (-(p["spec"].get("priority") or 0), _queued(p))
+            )
             free = self._free() if order else {}
             for pod in order:
                 if pod["metadata"]["uid"] in self._waiting:
@@ -182,7 +186,9 @@ class Scheduler:
 
     def _free(self) -> dict[str, dict[str, Decimal]]:
         free = {
-            node["metadata"]["name"]: {key: parse(value) for key, value in node["status"]["allocatable"].items()}
+            node["metadata"]["name"]: {
+                key: parse(value) for key, value in node["status"]["allocatable"].items()
+            }
             for node in self._nodes.items.values()
             if (node.get("status") or {}).get("allocatable")
         }
@@ -237,7 +243,11 @@ class Scheduler:
         if said == message:
             return
         entry = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-        entry |= {"observedGeneration": meta.get("generation", 1), "lastProbeTime": None, "lastTransitionTime": now()}
+        entry |= {
+            "observedGeneration": meta.get("generation", 1),
+            "lastProbeTime": None,
+            "lastTransitionTime": now(),
+        }
         others = [c for c in (pod.get("status") or {}).get("conditions") or [] if c["type"] != "PodScheduled"]
         body = {"metadata": {"uid": uid}, "status": {"conditions": [*others, entry]}}
         await self._client.patch(PODS, meta["namespace"], meta["name"], body, "status")

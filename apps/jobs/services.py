@@ -309,7 +309,12 @@ def _finish(job: Job, status: JobStatus, failure: Failure, *, actor: Any = None)
     job.reason, job.message, job.exit_code = failure.reason, failure.message[:MESSAGE_LENGTH], failure.exit_code
     job.finished_at = timezone.now()
     _close_attempt(job, status, failure)
-    _save(job, failure.message or str(JobStatus(status).label) + ".", reason=failure.reason, actor=actor)
+    _save(job, failure.message or str(JobStatus(status).label) + ".", reason=_worth_telling(failure), actor=actor)
+
+
+def _worth_telling(failure: Failure) -> str:
+    """The timeline says a reason only where the text beside it does not."""
+    return "" if failure.reason in {Reason.COMPLETED, Reason.STOPPED} else failure.reason
 
 
 def _close_attempt(job: Job, status: JobStatus, failure: Failure) -> None:

@@ -1,126 +1,50 @@
-"""A devcluster as its own process, and the few verbs the stories need."""
-
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import pytest_asyncio
 
-from apps.devcluster.client import JOBS, NAMESPACES, PODS, ApiError, Client, Object, Resource
-
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 40.0
+from apps.devcluster.api.server import RunningApi, start_api
 
 
-class Cluster:
-    """The process and a client of it."""
+class Client:
+    """A thin client, so that tests read as requests."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
-        self.data_dir, self._options = data_dir, options
-        self.start()
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self.session, self.base = session, base
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "apps.devcluster", "start", "--data-dir", str(self.data_dir)]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO")}
-        self.process = subprocess.Popen(
-            [*command, *self._options], cwd=ROOT, stdout=subprocess.PIPE, env=environment, text=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the devcluster ended before it was ready"
-        self.ready = json.loads(line)
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.wait(15)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def do(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """One call of the asynchronous client."""
-
-        async def call() -> Any:
-            client = Client(str(self.data_dir / "api.sock"), "inside")
-            try:
-                return await getattr(client, method)(*arguments, **options)
-            finally:
-                await client.close()
-
-        return asyncio.run(call())
-
-    def wait(self, what: Callable[[], Any], seconds: float = DEADLINE) -> Any:
-        """Until `what` gives something true."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if answer := what():
-                return answer
-            time.sleep(0.1)
-        pytest.fail("this did not come true in time")
-
-    def get(self, resource: Resource, name: str) -> Object | None:
-        try:
-            return self.do("get", resource, "test", name)
-        except ApiError as error:
-            if error.missing:
-                return None
-            raise
-
-    def pods(self, job: str | None = None) -> list[Object]:
-        selector = {"labelSelector": f"job-name={job}"} if job else {}
-        return self.do("list", PODS, "test", **selector)[0]
-
-    def submit(self, name: str, command: list[str], **spec: Any) -> None:
-        """Create a Job of one container; `container`, `pod` and Job fields may be given."""
-        container = {"name": "main", "image": "anything", "command": command, **spec.pop("container", {})}
-        pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 2, "containers": [container]}
-        template = {"spec": pod | spec.pop("pod", {})}
-        body = {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template, **spec}}
-        self.do("create", JOBS, "test", body)
-
-    def finished(self, name: str, seconds: float = DEADLINE) -> Object:
-        """The Job once it is Complete or Failed."""
-
-        def over() -> Object | None:
-            job = self.get(JOBS, name)
-            conditions = ((job or {}).get("status") or {}).get("conditions") or []
-            done = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
-            return job if done else None
-
-        return self.wait(over, seconds)
-
-    def log(self, pod: str) -> bytes:
-        """The whole log, over the API."""
-        import aiohttp
-
-        async def read() -> bytes:
-            connector = aiohttp.UnixConnector(path=str(self.data_dir / "api.sock"))
-            async with aiohttp.ClientSession(connector=connector) as session:
-                path = f"http://devcluster{PODS.path('test', pod, 'log')}"
-                async with session.get(path) as response:
-                    return await response.read()
-
-        return asyncio.run(read())
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, patch: str = "", **query: str
+    ) -> tuple[int, Any]:
+        headers = {"Content-Type": f"application/{patch}+json"} if patch else {}
+        async with self.session.request(
+            method, self.base + path, json=body, params=query, headers=headers
+        ) as answer:
+            kind = answer.content_type
+            return answer.status, await (answer.json() if kind == "application/json" else answer.text())
 
 
-def state(pod: Object) -> dict[str, Any]:
-    """The terminated state of the pod's first container."""
-    return pod["status"]["containerStatuses"][0]["state"]["terminated"]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster for the stories of a module, with a namespace."""
-    running = Cluster(tmp_path_factory.mktemp("dc"))
-    running.do("create", NAMESPACES, None, {"metadata": {"name": "test"}})
+@pytest_asyncio.fixture
+async def api(tmp_path: Path) -> AsyncIterator[RunningApi]:
+    running = await start_api(tmp_path / "cluster", 0, None)
     yield running
-    running.end()
+    await running.close()
+
+
+@pytest_asyncio.fixture
+async def call(api: RunningApi) -> AsyncIterator[Client]:
+    context = ssl.create_default_context(cafile=str(api.kubeconfig_path.with_name("ca.crt")))
+    headers = {"Authorization": f"Bearer {api.admin_token}"}
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        yield Client(session, api.url)
+
+
+@pytest.fixture
+def pod() -> dict[str, Any]:
+    return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "busybox:1.35"}]}}

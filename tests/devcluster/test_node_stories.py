@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, SERVICES
-from tests.devcluster.conftest import Cluster, state
+from tests.devcluster.process import Cluster, state
 
 RENDEZVOUS = """
 import os, socket, sys, time
@@ -34,6 +35,15 @@ else:
     else:
         sys.exit("nobody answered")
 """
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for the stories of a module, with a namespace."""
+    running = Cluster(tmp_path_factory.mktemp("dc"))
+    running.do("create", NAMESPACES, None, {"metadata": {"name": "test"}})
+    yield running
+    running.end()
 
 
 def isolated(cluster: Cluster) -> bool:
@@ -61,7 +71,9 @@ class TestJobs:
         cluster.submit("gang", command, pod={"subdomain": "hl"}, **gang)
         job = cluster.finished("gang")
 
-        assert job["status"].get("succeeded") == 2, [cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")]
+        assert job["status"].get("succeeded") == 2, [
+            cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")
+        ]
         rank0 = next(p for p in cluster.pods("gang") if p["metadata"]["name"].startswith("gang-0-"))
         assert cluster.log(rank0["metadata"]["name"]).startswith(b"heard from rank 1")
 
@@ -86,7 +98,8 @@ class TestJobs:
         assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
     def test_is_asked_to_end_when_deleted(self, cluster):
-        code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
+        code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0))"
+        code += "; print('up', flush=True); time.sleep(60)"
         cluster.submit("sleeper", ["python", "-c", code])
         pod = cluster.wait(
             lambda: next((p for p in cluster.pods("sleeper") if p["status"]["phase"] == "Running"), None)
@@ -106,7 +119,9 @@ class TestJobs:
         mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
         volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]}
 
-        cluster.submit("write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume))
+        cluster.submit(
+            "write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume)
+        )
         cluster.finished("write")
         cluster.submit("read", ["sh", "-c", "cat /workspace/f"], container=dict(mounted), pod=dict(volume))
         cluster.finished("read")
@@ -222,10 +237,18 @@ class TestRecordings:
     @pytest.mark.parametrize("scenario", ["pod_deadline", "job_suspend"])
     def test_replays_without_a_difference(self, cluster, scenario):
         token = (cluster.data_dir / "admin.token").read_text().strip()
-        command = [sys.executable, str(REPLAYER), "--base", cluster.ready["url"], "--token", token, "--insecure"]
+        command = [
+            sys.executable,
+            str(REPLAYER),
+            "--base",
+            cluster.ready["url"],
+            "--token",
+            token,
+            "--insecure",
+        ]
         report = cluster.data_dir / "report.json"
 
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603 the replayer beside this repository
             [*command, "--only", scenario, "--level", "core", "--json", str(report)],
             capture_output=True,
             text=True,

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Admission: what policy adds to an object and what it refuses. The plug-ins an API server runs by default, in order.
 
 Sources: plugin/pkg/admission/{namespace/lifecycle,serviceaccount,limitranger,priority,defaulttolerationseconds}.
@@ -54,11 +55,10 @@ def _namespace_lives(store: Store, resource: Resource, namespace: str, obj: Obje
     if "deletionTimestamp" in found.obj["metadata"]:
         why = f"unable to create new content in namespace {namespace} because it is being terminated"
         error = errors.forbidden(resource.plural, resource.group, obj["metadata"].get("name", ""), why)
-        assert error.details is not None
         text = f"namespace {namespace} is being terminated"
-        error.details["causes"] = [
-            {"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}
-        ]
+        error.details = (error.details or {}) | {
+            "causes": [{"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}]
+        }
         raise error
 
 

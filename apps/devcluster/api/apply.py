@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Server-side apply: create or merge, remember who set what, refuse to take a field from another applier.
 
 Ownership is kept as `fieldsV1` sets, for appliers only: what PUT and PATCH set is not tracked, so a conflict arises
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from . import errors
+from . import errors, schema
 from . import request as asked
 from .errors import Cause
 from .objects import Call, Objects, timestamp
@@ -31,20 +32,46 @@ def serve(
         raise errors.invalid_options("PatchOptions", [cause])
     resource = target.resource
     body = asked.parse_yaml(raw, resource.kind)
+    for part in ("apiVersion", "kind"):
+        if not body.get(part):
+            raise errors.bad_request(f"invalid object type: {part} must be set")
     asked.check_envelope(target, body, resource.kind, resource.api_version, objects.registry)
+    if (body.get("metadata") or {}).get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    _check_declared(target, body)
     wanted, warnings = asked.decode(request, target, body, b"")
-    asked.check_names(target, wanted)
-    wanted["metadata"].pop("managedFields", None)
+    exists = objects.store.get(resource.key, target.namespace, target.name) is not None
+    if not exists:
+        asked.check_names(target, wanted)
+    wanted.setdefault("metadata", {})
     owned = _field_set(_content(wanted), root_of(resource) or "")
     force = asked.flag(request, "force")
-    if objects.store.get(resource.key, target.namespace, target.name) is None:
+    if not exists:
         wanted["metadata"]["managedFields"] = [_entry(manager, target, owned)]
         return objects.create(resource, target.namespace, wanted, call), True, warnings
 
     def merged(obj: Object) -> Object:
-        return _apply(obj, wanted, owned, manager, target, force=force)
+        result = _apply(obj, wanted, owned, manager, target, force=force)
+        asked.check_names(
+            target, wanted
+        )  # after the conflicts, in the order in which a real server complains
+        return result
 
     return objects.update(resource, target.namespace, target.name, merged, call), False, warnings
+
+
+def _check_declared(target: Target, body: Object) -> None:
+    """Apply owns fields by their type, so an undeclared one is an error whatever fieldValidation says."""
+    try:
+        _, unknown = schema.decode(target.resource, body)
+    except errors.ApiError as refusal:
+        raise errors.ApiError(500, None, f"failed to create typed patch object: {refusal.message}") from None
+    if unknown:
+        own = (body.get("metadata") or {}).get("namespace", "")
+        where = f"{own}/{target.name}; {target.resource.group}/{target.resource.version}"
+        kind = target.resource.kind
+        why = f"failed to create typed patch object ({where}, Kind={kind}): .{unknown[0]}: field not declared in schema"
+        raise errors.ApiError(500, None, why)
 
 
 def _content(obj: Object) -> Object:
@@ -82,7 +109,7 @@ def _same(entry: Object, manager: str, target: Target) -> bool:
 
 
 def _entry(manager: str, target: Target, owned: Object) -> Object:
-    entry = {
+    entry: Object = {
         "manager": manager,
         "operation": "Apply",
         "apiVersion": target.resource.api_version,
@@ -148,12 +175,14 @@ def _drop(obj: Any, had: Object, has: Object, others: list[Object]) -> None:
             continue
         if key.startswith("f:") and isinstance(obj, dict) and key[2:] in obj:
             name = key[2:]
-            if key not in has and not theirs:
+            if key not in has and not theirs and not inner:
                 del obj[name]
             elif isinstance(obj[name], list):
                 _drop_items(obj, name, inner, has.get(key, {}), theirs)
             else:
                 _drop(obj[name], inner, has.get(key, {}), theirs)
+                if obj[name] == {} and key not in has:
+                    del obj[name]
 
 
 def _drop_items(obj: Object, name: str, had: Object, has: Object, others: list[Object]) -> None:
@@ -184,7 +213,8 @@ def _check_conflicts(
         if entry is mine:
             continue
         for path in _leaves(owned, entry["fieldsV1"]):
-            if _at(obj, path) != _at(wanted, path):
+            now, claimed = _at(obj, path), _at(wanted, path)
+            if now != claimed and not (isinstance(now, dict) and isinstance(claimed, dict)):
                 causes.append((entry["manager"], _dotted(path)))
                 managers.append(entry["manager"])
     if causes:

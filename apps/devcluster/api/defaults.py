@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What the server fills in. Flat defaults are tables; the rest are small functions, one per kind.
 
 Sources: pkg/apis/*/v1/defaults.go and pkg/registry/*/strategy.go of Kubernetes.

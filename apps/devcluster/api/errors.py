@@ -125,7 +125,8 @@ def bad_request(message: str) -> ApiError:
 
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
-    listed = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(dict.fromkeys(map(str, causes))) + "]"
+    texts = list(dict.fromkeys(map(str, causes)))
+    listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = detail_of(name, group, kind)
     details["causes"] = [{"reason": c.reason, "message": c.text, "field": c.field} for c in causes]
     return ApiError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {listed}', details)
@@ -133,8 +134,8 @@ def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
 
 def invalid_options(options: str, causes: list[Cause]) -> ApiError:
     error = invalid(f"{options}.meta.k8s.io", "", "", causes)
-    assert error.details is not None
-    error.details = {"group": "meta.k8s.io", "kind": options, "causes": error.details["causes"]}
+    causes_listed = (error.details or {}).get("causes", [])
+    error.details = {"group": "meta.k8s.io", "kind": options, "causes": causes_listed}
     return error
 
 

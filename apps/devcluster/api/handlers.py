@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Each verb of the REST API as a handler: read the request, make one call, present the answer."""
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from . import apply, discovery, errors, listing, patch, present, rbac, reviews, subresources, watch
 from . import request as asked
+from .errors import Cause
 from .gc import GarbageCollector
 from .node_port import NodePort
 from .objects import SYSTEM, Call, Identity, Objects
@@ -79,7 +81,7 @@ class Handlers:
         self.store.observe(notice)
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        who: Identity = request["identity"]
+        who: Identity = request[asked.IDENTITY]
         if not discovery.names_objects(request.path):
             rbac.require_path(who, request.method.lower(), request.path)
             return discovery.answer(self.registry, request)
@@ -90,6 +92,8 @@ class Handlers:
             # A namespace is its own scope: a Role inside it may grant reading it.
             namespace = parts.namespace or (parts.name if parts.plural == "namespaces" else "")
             rbac.require(self.store, who, rbac.Question(verb, parts.group, resource, namespace, parts.name))
+        if parts.group and parts.group not in self.registry.groups():
+            return discovery.no_page()
         target = asked.find_target(self.registry, parts)
         if request.method == "HEAD":
             raise errors.method_not_allowed()
@@ -102,7 +106,8 @@ class Handlers:
             served = await subresources.serve(self, request, target, verb)
             if served is not None:
                 return served
-        return await getattr(self, verb)(request, target)
+        answer: web.StreamResponse = await getattr(self, verb)(request, target)
+        return answer
 
     async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
         if self.node is None:
@@ -163,7 +168,7 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         resource = target.resource
         body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request["identity"], target, "CreateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
@@ -175,7 +180,7 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         resource = target.resource
         body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request["identity"], target, "UpdateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "UpdateOptions")
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
@@ -195,15 +200,20 @@ class Handlers:
         if kind is None:
             raise errors.ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
         presenter = present.choose(request, target.resource)
-        call = asked.call_for(request, request["identity"], target, "PatchOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "PatchOptions")
         raw = await request.read()
+        if kind != "apply" and asked.flag(request, "force"):
+            cause = Cause.forbidden("force", "may not be specified for non-apply patch")
+            raise errors.invalid_options("PatchOptions", [cause])
         if kind == "apply":
             stored, created, warnings = apply.serve(self.objects, request, target, raw, call)
         else:
             change, created, warnings = patch.prepare(kind, raw, target.resource), False, []
 
             def changed(obj: Object) -> Object:
-                decoded, found = asked.decode(request, target, change(obj), b"")
+                decoded, found = asked.decode(
+                    request, target, change(obj), b""
+                )  # the schema also drops nulls
                 warnings.extend(found)
                 asked.check_names(target, decoded)
                 return decoded
@@ -214,7 +224,7 @@ class Handlers:
 
     async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = await asked.delete_options(request)
-        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "DeleteOptions")
         stored, gone = self.objects.delete(target.resource, target.namespace, target.name, options, call)
         await self.store.committed()
         presenter = present.choose(request, target.resource)
@@ -225,7 +235,7 @@ class Handlers:
     async def deletecollection(self, request: web.Request, target: Target) -> web.StreamResponse:
         presenter = present.choose(request, target.resource)
         options = await asked.delete_options(request)
-        call = asked.call_for(request, request["identity"], target, "DeleteOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "DeleteOptions")
         page = await listing.page(self.store, request, target)
         for stored in page.items:
             metadata = stored.obj["metadata"]

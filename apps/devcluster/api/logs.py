@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """GET .../pods/NAME/log: the parameters and their refusals are the server's, the bytes are the node's.
 
 Source: pkg/registry/core/pod/strategy.go (LogLocation) and pkg/apis/core/validation (ValidatePodLogOptions).
@@ -124,5 +125,4 @@ def _started(pod: Object, name: str, container: str) -> None:
             "ErrImagePull": "trying and failing to pull image",
             "ImagePullBackOff": "trying and failing to pull image",
         }.get(reason, f"waiting to start: {reason}")
-        verb = "is" if "trying" in why else "is"
-        raise errors.bad_request(f'container "{container}" in pod "{name}" {verb} {why}')
+        raise errors.bad_request(f'container "{container}" in pod "{name}" is {why}')

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 
-class LogUnavailable(Exception):
+class LogUnavailable(Exception):  # noqa: N818  named by the fact, as the house does
     """The node has no such log; the message is what a kubelet would answer."""
 
 

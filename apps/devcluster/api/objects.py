@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The verbs, whoever asks: create, update, delete, with what the generic registry of an API server does around them.
 
 Source for the order of things: k8s.io/apiserver/pkg/registry/generic/registry/store.go and .../registry/rest.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The patch formats: JSON merge patch (RFC 7386), JSON patch (RFC 6902) and strategic merge patch.
 
 Strategic merge follows k8s.io/apimachinery/pkg/util/strategicpatch; which lists merge, and by which key, is in the

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Pod Security admission: the `baseline` and `restricted` standards, with the message a real server gives.
 
 Source: k8s.io/pod-security-admission/policy; the checks come in the order in which the library reports them.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Resource quantities: parsing, arithmetic and Kubernetes' canonical spelling (apimachinery/pkg/api/resource)."""
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def parse(text: str) -> Decimal:
         raise ValueError(MALFORMED)
     number, suffix = Decimal(found[1]), found[2]
     if suffix in BINARY:
-        return number * (1024 ** BINARY[suffix])
+        return number * Decimal(1024 ** BINARY[suffix])
     if suffix in DECIMAL:
         return number.scaleb(DECIMAL[suffix])
     return number.scaleb(int(suffix[1:]))

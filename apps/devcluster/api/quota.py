@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """ResourceQuota: refusing what exceeds it, and keeping `status.used` true.
 
 Usage is counted from the store when it is asked for: there is no second book that could be wrong.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """May they? Roles and bindings read straight from the store, as k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac."""
 
 from __future__ import annotations

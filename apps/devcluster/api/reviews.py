@@ -23,7 +23,7 @@ async def serve(handlers: Handlers, request: web.Request, target: Target) -> web
     body, _ = await asked.read_body(request, resource.kind)
     asked.check_envelope(target, body, resource.kind, resource.api_version, handlers.registry)
     spec = body.get("spec") or {}
-    who: Identity = request["identity"]
+    who: Identity = request[asked.IDENTITY]
     match resource.plural:
         case "selfsubjectaccessreviews":
             status = _access(handlers, who, spec)

@@ -57,7 +57,7 @@ def decode(resource: Resource, obj: dict[str, Any]) -> tuple[dict[str, Any], lis
     if root is None:
         return obj, []
     unknown: list[str] = []
-    head = {key: obj[key] for key in ("kind", "apiVersion") if key in obj}
+    head: dict[str, Any] = {key: obj[key] for key in ("kind", "apiVersion") if key in obj}
     try:
         body = _struct(root, {k: v for k, v in obj.items() if k not in head}, "", "", unknown)
     except ValueError as why:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The web application: one door for every path, TLS on loopback and a unix socket for the house's own components."""
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .handlers import Handlers
 from .node_port import NodePort
 from .objects import SYSTEM, Identity, Objects
 from .registry import BUILT_IN, Registry
+from .request import IDENTITY
 from .store import Store
 from .tokens import Tokens
 
@@ -48,7 +50,7 @@ class RunningApi:
 def create_app(handlers: Handlers, identify: Callable[[web.Request], Identity]) -> web.Application:
     async def door(request: web.Request) -> web.StreamResponse:
         try:
-            request["identity"] = identify(request)
+            request[IDENTITY] = identify(request)
             return await handlers.dispatch(request)
         except errors.ApiError as refusal:
             return error_response(refusal)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What hangs below an object: binding, scale, eviction, tokens, logs. Each is a small conversation of its own."""
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ async def bind(handlers: Handlers, request: web.Request, target: Target, verb: s
     """The scheduler's one write: the pod's node, once (pkg/registry/core/pod/storage/storage.go, assignPod)."""
     body, _ = await asked.read_body(request, "Binding")
     node = (body.get("target") or {}).get("name", "")
-    call = asked.call_for(request, request["identity"], target, "CreateOptions")
+    call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
 
     def assign(pod: Object) -> Object:
         if "deletionTimestamp" in pod["metadata"]:
@@ -60,7 +61,7 @@ async def bind(handlers: Handlers, request: web.Request, target: Target, verb: s
 async def finalize(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     """Only here may a namespace lose its `kubernetes` finalizer."""
     body, _ = await asked.read_body(request, "Namespace")
-    call = Call(request["identity"], subresource="finalize")
+    call = Call(request[asked.IDENTITY], subresource="finalize")
     finalizers = (body.get("spec") or {}).get("finalizers") or []
 
     def release(namespace: Object) -> Object:
@@ -86,7 +87,7 @@ async def evict(handlers: Handlers, request: web.Request, target: Target, verb: 
         _ask_budgets(handlers, target, pod)
     wished = body.get("deleteOptions") or {}
     options = DeleteOptions(wished.get("gracePeriodSeconds"), wished.get("propagationPolicy"))
-    call = asked.call_for(request, request["identity"], target, "CreateOptions")
+    call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
     if wished.get("dryRun"):
         call = Call(call.identity, dry_run=True)
     handlers.objects.delete(target.resource, target.namespace, target.name, options, call)
@@ -119,7 +120,7 @@ async def scale(handlers: Handlers, request: web.Request, target: Target, verb: 
     resource = target.resource
     stored = handlers.objects.find(resource, target.namespace, target.name)
     if verb != "get":
-        call = asked.call_for(request, request["identity"], target, "UpdateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, "UpdateOptions")
         kind = asked.PATCH_TYPES.get(request.content_type)
         if verb == "patch" and kind not in ("merge", "strategic", "json"):
             raise errors.ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """ServiceAccount tokens: RS256 JWTs as TokenRequest issues them, good as long as their account (and pod) exists."""
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Tokens:
 def _key(path: Path) -> rsa.RSAPrivateKey:
     if path.exists():
         key = serialization.load_pem_private_key(path.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise TypeError(f"{path} holds no RSA key")
         return key
     key = rsa.generate_private_key(65537, 2048)
     pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Is the object well formed? The field errors of pkg/apis/*/validation, in their words, as far as they are recorded."""
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ MAX_PRIORITY = 1_000_000_000
 
 def on_create(resource: Resource, obj: Object) -> list[Cause]:
     causes = [*_metadata(resource, obj["metadata"])]
+    if (
+        resource.key == "jobs.batch"
+    ):  # its generated labels repeat the name; the template's complaint says it better
+        causes = [cause for cause in causes if cause.field != "metadata.labels"]
     check = CHECKS.get(resource.key)
     return [*causes, *check(obj)] if check else causes
 
@@ -72,7 +77,7 @@ def on_update(resource: Resource, obj: Object, old: Object, subresource: str) ->
 
 
 def shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 # Metadata
@@ -139,7 +144,9 @@ def _owners(owners: list[Object]) -> Iterable[Cause]:
     if len(controllers) > 1:
         first, second = (f"{owner['kind']}/{owner['name']}" for owner in controllers[:2])
         why = 'Only one reference can have Controller set to true. Found "true" in references for '
-        yield Cause.invalid("metadata.ownerReferences", shown(owners), f"{why}{first} and {second}")
+        yield Cause.invalid(
+            "metadata.ownerReferences", orjson.dumps(owners).decode(), f"{why}{first} and {second}"
+        )
 
 
 # Pods
@@ -234,6 +241,8 @@ def _job(obj: Object) -> Iterable[Cause]:
         if spec.get(count) is not None and spec[count] < 0:
             yield Cause.invalid(f"spec.{count}", shown(spec[count]), "must be greater than or equal to 0")
     if len(name) > 63:
+        # Twice: the name is the value of two labels, job-name with and without its prefix.
+        yield Cause.invalid("spec.template.labels", shown(name), "must be no more than 63 bytes")
         yield Cause.invalid("spec.template.labels", shown(name), "must be no more than 63 bytes")
     yield from _job_selector(obj)
     indexed = spec.get("completionMode") == "Indexed"

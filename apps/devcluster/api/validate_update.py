@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What may not change once it is set, per kind."""
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def metadata(now: Object, old: Object) -> Iterable[Cause]:
         if more:
             listed = "[]string{" + ", ".join(f'"{f}"' for f in more) + "}"
             why = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
+            # Twice, as recorded: the generic strategy and the kind's own both check the metadata.
+            yield Cause.forbidden("metadata.finalizers", why)
             yield Cause.forbidden("metadata.finalizers", why)
 
 
@@ -33,7 +36,7 @@ def immutable(key: str, obj: Object, old: Object) -> Iterable[Cause]:
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _config(obj: Object, old: Object) -> Iterable[Cause]:

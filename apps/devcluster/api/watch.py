@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Watches: a stream of JSON lines that begins where the client left off and follows every change.
 
 Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go and .../storage/cacher.
@@ -26,7 +27,7 @@ BACKLOG = 10_000  # a watcher that reads slower than this is cut off and lists a
 Sender = Callable[[str, Stored], bytes]
 
 
-class Slow(Exception):
+class Slow(Exception):  # noqa: N818  named by the fact
     """The watcher does not keep up."""
 
 

@@ -1,7 +1,7 @@
 """What to do about a Job: a pure function from the Job, its pods and the time to a plan.
 
-It follows syncJob of the real controller in its order of questions: how did pods end, does that or the deadline fail
-the Job, did it reach its goal, is it suspended, and how many pods are missing or too many.
+It follows syncJob of the real controller in its order of questions: how did pods end, does that or the
+deadline fail the Job, did it reach its goal, is it suspended, and how many pods are missing or too many.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ DONE = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}
 class Plan:
     """What the loop has to do, in this order."""
 
-    create: list[tuple[int | None, int]] = field(default_factory=list)  # (index, failures of the index so far)
+    create: list[tuple[int | None, int]] = field(
+        default_factory=list
+    )  # (index, failures of the index so far)
     delete: list[Object] = field(default_factory=list)
-    release_deleted: bool = False  # Deleted pods lose their finalizer first, so they do not count as failures.
+    release_deleted: bool = (
+        False  # Deleted pods lose their finalizer first, so they do not count as failures.
+    )
     interim: Object | None = None
     untrack: list[Object] = field(default_factory=list)
     status: Object = field(default_factory=dict)
@@ -52,6 +56,8 @@ class Planner:
         self.indexed = self.spec.get("completionMode") == "Indexed"
         self.completions: int | None = self.spec.get("completions")
         self.plan = Plan(status=self.status)
+        # Once the criteria are met, pods that are deleted for it are neither successes nor failures any more.
+        self.won = condition(self.status, "SuccessCriteriaMet") is not None
         self.active = [pod for pod in pods if pods_of.active(pod)]
         uncounted = self.status.get("uncountedTerminatedPods") or {}
         self.new_succeeded = self._uncounted(uncounted.get("succeeded"), self._succeeded)
@@ -65,10 +71,17 @@ class Planner:
         return pods_of.phase(pod) == "Succeeded"
 
     def _failed(self, pod: Object) -> bool:
-        """A pod that is deleted before it could fail counts too, unless replacements wait for real failures."""
+        """A pod that is deleted before it could fail counts too, unless replacements wait for real
+        failures.
+        """
         wait = self.spec.get("podReplacementPolicy") == "Failed"
         gone = pods_of.leaving(pod) and pods_of.phase(pod) != "Succeeded" and not wait
         return pods_of.phase(pod) == "Failed" or gone
+
+    def _counts(self, pod: Object | None) -> bool:
+        if pod is None:
+            return True
+        return self._rule(pod) != "Ignore" and not (self.won and pods_of.leaving(pod))
 
     def _uncounted(self, known: list[str] | None, test: object) -> dict[str, Object | None]:
         found: dict[str, Object | None] = dict.fromkeys(known or [])
@@ -83,7 +96,12 @@ class Planner:
         done = pods_of.parse_indexes(self.status.get("completedIndexes"), self.completions or 0)
         for pod in self.pods:
             index = pods_of.index_of(pod)
-            if index is not None and index < (self.completions or 0) and self._succeeded(pod):
+            if (
+                index is not None
+                and index < (self.completions or 0)
+                and self._counts(pod)
+                and self._succeeded(pod)
+            ):
                 done.add(index)
         return done
 
@@ -143,7 +161,7 @@ class Planner:
             if rule and rule[0] == "FailJob":
                 return self._verdict("FailureTarget", "PodFailurePolicy", rule[1])
         limit, policy = self.spec.get("backoffLimit", 6), self.spec["template"]["spec"].get("restartPolicy")
-        counted = [pod for pod in self.new_failed.values() if pod is None or self._rule(pod) != "Ignore"]
+        counted = [pod for pod in self.new_failed.values() if self._counts(pod)]
         failed = self.status.get("failed", 0) + len(counted)
         restarts = pods_of.restarts(self.pods) if policy == "OnFailure" else 0
         if failed > limit or (restarts > 0 and restarts >= limit):
@@ -188,7 +206,11 @@ class Planner:
         return None
 
     def _succeeded_count(self) -> int:
-        return len(self.done_indexes) if self.indexed else self.status.get("succeeded", 0) + len(self.new_succeeded)
+        return (
+            len(self.done_indexes)
+            if self.indexed
+            else self.status.get("succeeded", 0) + len(self.new_succeeded)
+        )
 
     def _goal(self) -> Object | None:
         count = self._succeeded_count()
@@ -229,7 +251,9 @@ class Planner:
         else:
             wanted = min(max(0, self.completions - done - len(self.failed_indexes)), wanted)
         surplus = [pod for pod in self.active if self._stray(pod)]
-        keep = sorted((p for p in self.active if p not in surplus), key=lambda p: (not pods_of.ready(p), _age(p)))
+        keep = sorted(
+            (p for p in self.active if p not in surplus), key=lambda p: (not pods_of.ready(p), _age(p))
+        )
         self._remove(surplus + keep[wanted:])
         waiting = 0
         if self.spec.get("podReplacementPolicy") == "Failed":
@@ -281,7 +305,11 @@ class Planner:
         released = plan.delete if plan.release_deleted else []
         failing = [] if plan.release_deleted else plan.delete
         for pod in failing:  # Deleted because the Job is over: they count as failures unless they succeed.
-            if self.spec.get("podReplacementPolicy") != "Failed" and verdict and verdict["type"] == "FailureTarget":
+            if (
+                self.spec.get("podReplacementPolicy") != "Failed"
+                and verdict
+                and verdict["type"] == "FailureTarget"
+            ):
                 self.new_failed[pod["metadata"]["uid"]] = pod
         leaving = [pod for pod in self.pods if pods_of.leaving(pod) and not pods_of.terminal(pod)]
         terminating = {pod["metadata"]["uid"] for pod in [*leaving, *plan.delete]}
@@ -304,12 +332,10 @@ class Planner:
     def _count(self, released: list[Object]) -> None:
         status, plan = self.status, self.plan
         gone = {pod["metadata"]["uid"] for pod in released}
-        succeeded = [] if self.indexed else list(self.new_succeeded)
-        failed = [
-            uid
-            for uid, pod in self.new_failed.items()
-            if uid not in gone and (pod is None or self._rule(pod) != "Ignore")
-        ]
+        succeeded = (
+            [] if self.indexed else [uid for uid, pod in self.new_succeeded.items() if self._counts(pod)]
+        )
+        failed = [uid for uid, pod in self.new_failed.items() if uid not in gone and self._counts(pod)]
         uncounted = {"succeeded": succeeded, "failed": failed}
         status["uncountedTerminatedPods"] = {key: uids for key, uids in uncounted.items() if uids}
         plan.interim = copy.deepcopy(status)

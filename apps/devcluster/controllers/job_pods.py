@@ -98,7 +98,11 @@ def statuses(pod: Object) -> list[Object]:
 
 def finish_time(pod: Object) -> float:
     """When its last container ended (else when it was last known to change)."""
-    ends = [s["state"]["terminated"].get("finishedAt") for s in statuses(pod) if "terminated" in s.get("state", {})]
+    ends = [
+        s["state"]["terminated"].get("finishedAt")
+        for s in statuses(pod)
+        if "terminated" in s.get("state", {})
+    ]
     times = [seconds_of(end) for end in ends if end]
     fallback = pod["metadata"].get("deletionTimestamp") or pod["metadata"]["creationTimestamp"]
     return max(times) if times else seconds_of(fallback)
@@ -110,9 +114,13 @@ def restarts(pods: Iterable[Object]) -> int:
 
 
 def back_off(pods: list[Object]) -> float:
-    """The moment before which no replacement is made: 10 s doubling with each failure since the last success."""
+    """The moment before which no replacement is made: 10 s doubling with each failure since the last
+    success.
+    """
     last_success = max((finish_time(pod) for pod in pods if phase(pod) == "Succeeded"), default=0.0)
-    failures = [finish_time(pod) for pod in pods if phase(pod) == "Failed" and finish_time(pod) > last_success]
+    failures = [
+        finish_time(pod) for pod in pods if phase(pod) == "Failed" and finish_time(pod) > last_success
+    ]
     if not failures:
         return 0.0
     delay = min(BACK_OFF_SECONDS[1], BACK_OFF_SECONDS[0] * 2 ** min(len(failures) - 1, 10))
@@ -139,10 +147,7 @@ def format_indexes(indexes: set[int]) -> str:
             runs[-1].append(index)
         else:
             runs.append([index])
-    shown = []
-    for run in runs:
-        shown.append(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)))
-    return ",".join(shown)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs)
 
 
 # -- podFailurePolicy
@@ -151,7 +156,9 @@ def format_indexes(indexes: set[int]) -> str:
 def failure_rule(job: Object, pod: Object) -> tuple[str, str] | None:
     """The action of the first matching rule of `podFailurePolicy`, and the message of `FailJob`."""
     for number, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or []):
-        cause = _exit_match(rule.get("onExitCodes"), pod) or _condition_match(rule.get("onPodConditions"), pod)
+        cause = _exit_match(rule.get("onExitCodes"), pod) or _condition_match(
+            rule.get("onPodConditions"), pod
+        )
         if cause:
             return rule["action"], f"{cause} matching {rule['action']} rule at index {number}"
     return None
@@ -174,5 +181,6 @@ def _condition_match(wanted: list[dict[str, Any]] | None, pod: Object) -> str | 
     for pattern in wanted or []:
         for item in conditions:
             if item["type"] == pattern["type"] and item["status"] == pattern.get("status", "True"):
-                return f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']} has condition {item['type']}"
+                where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                return f"Pod {where} has condition {item['type']}"
     return None

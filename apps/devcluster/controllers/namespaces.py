@@ -8,8 +8,16 @@ from apps.devcluster.loops import WorkQueue, now
 RECHECK_SECONDS = 0.5
 CONDITIONS = (
     ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
-    ("NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-    ("NamespaceDeletionContentFailure", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
 )
 
 
@@ -31,7 +39,9 @@ class NamespaceController:
             items, _version = await self._client.list(resource, name)
             if items:
                 if any(not item["metadata"].get("deletionTimestamp") for item in items):
-                    await self._client.call("DELETE", resource.path(name), {"propagationPolicy": "Background"})
+                    await self._client.call(
+                        "DELETE", resource.path(name), {"propagationPolicy": "Background"}
+                    )
                     items, _version = await self._client.list(resource, name)
                 if items:
                     left[resource_name(resource)] = items
@@ -56,13 +66,17 @@ class NamespaceController:
         return [
             Resource(item["name"], version, item["kind"])
             for item in answer.get("resources") or []
-            if item["namespaced"] and "/" not in item["name"] and {"list", "deletecollection"} <= set(item["verbs"])
+            if item["namespaced"]
+            and "/" not in item["name"]
+            and {"list", "deletecollection"} <= set(item["verbs"])
         ]
 
     async def _report(self, namespace: Object, left: dict[str, list[Object]]) -> None:
         status = {"phase": "Terminating", "conditions": _conditions(left, namespace)}
         if status != namespace.get("status"):
-            await self._client.patch(NAMESPACES, None, namespace["metadata"]["name"], {"status": status}, "status")
+            await self._client.patch(
+                NAMESPACES, None, namespace["metadata"]["name"], {"status": status}, "status"
+            )
 
 
 def resource_name(resource: Resource) -> str:
@@ -73,7 +87,9 @@ def resource_name(resource: Resource) -> str:
 
 def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object]:
     before = {item["type"]: item for item in (namespace.get("status") or {}).get("conditions") or []}
-    remaining = ", ".join(f"{kind} has {len(items)} resource instances" for kind, items in sorted(left.items()))
+    remaining = ", ".join(
+        f"{kind} has {len(items)} resource instances" for kind, items in sorted(left.items())
+    )
     counts: dict[str, int] = {}
     for items in left.values():
         for item in items:
@@ -83,10 +99,17 @@ def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object
     wanted = [(kind, "False", reason, message) for kind, reason, message in CONDITIONS]
     if left:
         wanted.append(
-            ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {remaining}")
+            (
+                "NamespaceContentRemaining",
+                "True",
+                "SomeResourcesRemain",
+                f"Some resources are remaining: {remaining}",
+            )
         )
     else:
-        wanted.append(("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed"))
+        wanted.append(
+            ("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed")
+        )
     if holders:
         text = f"Some content in the namespace has finalizers remaining: {holders}"
         wanted.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", text))
@@ -98,6 +121,12 @@ def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object
         known = before.get(kind)
         same = known and known["status"] == status
         when = known["lastTransitionTime"] if same and known else now()
-        entry = {"type": kind, "status": status, "lastTransitionTime": when, "reason": reason, "message": message}
+        entry = {
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": when,
+            "reason": reason,
+            "message": message,
+        }
         result.append(entry)
     return result

@@ -21,7 +21,9 @@ class VolumeController:
         self._folder = data_dir / "volumes"
         self._recorder = Recorder(client, "persistentvolume-controller")
         self.queue = WorkQueue(self.reconcile)
-        self._claims.subscribe(lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        self._claims.subscribe(
+            lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"])
+        )
         self._volumes.subscribe(lambda kind, obj: self.queue.add("", obj["metadata"]["name"]))
 
     async def make_default_class(self) -> None:
@@ -61,7 +63,11 @@ class VolumeController:
             await self._provision(claim, name)
             await self._client.patch(CLAIMS, meta["namespace"], meta["name"], _binding(name))
         volume = self._volumes.get("", name) or await self._client.get(VOLUMES, None, name)
-        status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": volume["spec"]["capacity"]}
+        status = {
+            "phase": "Bound",
+            "accessModes": spec["accessModes"],
+            "capacity": volume["spec"]["capacity"],
+        }
         await self._client.patch(CLAIMS, meta["namespace"], meta["name"], {"status": status}, "status")
         await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Bound"}}, "status")
         text = f"Successfully provisioned volume {name}"
@@ -103,11 +109,16 @@ class VolumeController:
             await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Released"}}, "status")
             return
         await self._client.delete(VOLUMES, None, name)
-        if (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER:
+        if (volume["metadata"].get("annotations") or {}).get(
+            "pv.kubernetes.io/provisioned-by"
+        ) == PROVISIONER:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, lambda: shutil.rmtree(self._folder / name, ignore_errors=True))
 
 
 def _binding(name: str) -> Object:
-    annotations = {"pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": PROVISIONER}
+    annotations = {
+        "pv.kubernetes.io/bind-completed": "yes",
+        "volume.kubernetes.io/storage-provisioner": PROVISIONER,
+    }
     return {"metadata": {"annotations": annotations}, "spec": {"volumeName": name}}

@@ -1,4 +1,5 @@
-"""Memory limits enforced by the kernel where this process may make cgroups (v1 or v2); elsewhere sampling remains.
+"""Memory limits enforced by the kernel where this process may make cgroups (v1 or v2); elsewhere sampling
+remains.
 
 Sources: kernel docs admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst.
 """

@@ -17,7 +17,8 @@ from apps.devcluster.kubelet.cgroups import MemoryCgroup
 from apps.devcluster.kubelet.logs import LogFile
 from apps.devcluster.kubelet.sandbox import ContainerSpec, Sandbox
 
-# What output a finished container left in its pipes is read at most this long (a stray child may hold them open).
+# What output a finished container left in its pipes is read at most this long (a stray child may hold them
+# open).
 DRAIN_SECONDS = 2.0
 
 
@@ -38,7 +39,12 @@ class ContainerRun:
     """A process group (isolated: a PID namespace) with its pipes and its log."""
 
     def __init__(
-        self, sandbox: Sandbox, spec: ContainerSpec, log: LogFile, pid_dir: Path, memory: MemoryCgroup | None = None
+        self,
+        sandbox: Sandbox,
+        spec: ContainerSpec,
+        log: LogFile,
+        pid_dir: Path,
+        memory: MemoryCgroup | None = None,
     ) -> None:
         self._sandbox, self._spec, self.log = sandbox, spec, log
         self._pid_dir, self._memory = pid_dir, memory
@@ -185,7 +191,9 @@ def _start_time(pid: int) -> str:
 
 
 def sweep(pid_dir: Path) -> None:
-    """Kill what a devcluster that was itself killed left behind. A pid given to someone else since is let be."""
+    """Kill what a devcluster that was itself killed left behind. A pid given to someone else since is let
+    be.
+    """
     pid_dir.mkdir(parents=True, exist_ok=True)
     for file in pid_dir.iterdir():
         with contextlib.suppress(ValueError, ProcessLookupError, PermissionError):

@@ -47,7 +47,9 @@ class Source:
 
     async def _read(self, kind: str, name: str) -> dict[str, bytes] | None:
         try:
-            obj = await self._client.get(CONFIG_MAPS if kind == "configmap" else SECRETS, self._namespace, name)
+            obj = await self._client.get(
+                CONFIG_MAPS if kind == "configmap" else SECRETS, self._namespace, name
+            )
         except ApiError as error:
             if error.missing:
                 return None
@@ -78,7 +80,9 @@ async def build_env(
 
 
 async def _env_from(entry: dict[str, Any], source: Source) -> dict[str, str]:
-    kind, ref = ("configmap", entry["configMapRef"]) if "configMapRef" in entry else ("secret", entry["secretRef"])
+    kind, ref = (
+        ("configmap", entry["configMapRef"]) if "configMapRef" in entry else ("secret", entry["secretRef"])
+    )
     data = await source.data(kind, ref["name"])
     if data is None:
         if ref.get("optional"):
@@ -132,5 +136,10 @@ def _link(prefix: str, host: str, ports: list[dict[str, Any]]) -> dict[str, str]
         if index == 0:
             env[f"{prefix}_PORT"] = url
         base = f"{prefix}_PORT_{number}_{protocol.upper()}"
-        env |= {base: url, f"{base}_ADDR": host, f"{base}_PORT": str(number), f"{base}_PROTO": protocol.lower()}
+        env |= {
+            base: url,
+            f"{base}_ADDR": host,
+            f"{base}_PORT": str(number),
+            f"{base}_PROTO": protocol.lower(),
+        }
     return env

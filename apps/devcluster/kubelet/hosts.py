@@ -1,7 +1,8 @@
 """A pod's /etc/hosts: itself, and every pod that a headless service of its namespace publishes.
 
-Names stand in for cluster DNS: `<hostname>.<service>` with and without `.<namespace>[.svc[.cluster.local]]`, and the
-service's own name for all its addresses. Source: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
+Names stand in for cluster DNS: `<hostname>.<service>` with and without
+`.<namespace>[.svc[.cluster.local]]`, and the service's own name for all its addresses. Source:
+https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ def own_line(pod: Object, address: str) -> str:
 
 def write(path: Path, pod: Object, address: str, slices: list[Object]) -> None:
     """Write in place: the file is bind-mounted, so replacing it would not be seen inside."""
-    aliases = [f"{a['ip']}\t{' '.join(a.get('hostnames') or [])}" for a in pod["spec"].get("hostAliases") or []]
+    aliases = [
+        f"{a['ip']}\t{' '.join(a.get('hostnames') or [])}" for a in pod["spec"].get("hostAliases") or []
+    ]
     own = own_line(pod, address)
-    peers = [line for line in peer_lines(slices)]
     header = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost"]
-    text = "\n".join([*header, own, *aliases, *peers]) + "\n"
+    text = "\n".join([*header, own, *aliases, *peer_lines(slices)]) + "\n"
     if not path.exists() or path.read_text() != text:
         path.write_text(text)

@@ -1,16 +1,17 @@
 """Becomes a container: started as a script with the path of a JSON spec, it ends by exec.
 
-A helper process, because namespaces belong to processes: unsharing inside the asyncio process would take the whole
-devcluster along, and Python 3.11 has no `os.unshare`. Standard library only and no imports from the project, so it
-starts in a few milliseconds under `python -I -S`.
+A helper process, because namespaces belong to processes: unsharing inside the asyncio process would take
+the whole devcluster along, and Python 3.11 has no `os.unshare`. Standard library only and no imports from
+the project, so it starts in a few milliseconds under `python -I -S`.
 
-With isolation there are two processes. The outer one stays in the host's PID namespace, waits and passes the exit
-code on; the inner one is PID 1 of a PID namespace of its own. That gives containers' real signal semantics (PID 1
-ignores a SIGTERM it has no handler for) and the guarantee that nothing survives: when PID 1 dies the kernel kills the
-rest, and PR_SET_PDEATHSIG kills the outer when the devcluster dies and the inner when the outer does.
+With isolation there are two processes. The outer one stays in the host's PID namespace, waits and passes
+the exit code on; the inner one is PID 1 of a PID namespace of its own. That gives containers' real signal
+semantics (PID 1 ignores a SIGTERM it has no handler for) and the guarantee that nothing survives: when PID
+1 dies the kernel kills the rest, and PR_SET_PDEATHSIG kills the outer when the devcluster dies and the
+inner when the outer does.
 
-The pipe `status_fd` tells the kubelet what happened: one line `pid N`, then either end of file (exec succeeded, the
-descriptor is close-on-exec) or a line `error TEXT`.
+The pipe `status_fd` tells the kubelet what happened: one line `pid N`, then either end of file (exec
+succeeded, the descriptor is close-on-exec) or a line `error TEXT`.
 """
 
 import contextlib
@@ -82,8 +83,8 @@ def resolved(path):
 def owned_folders(mounts):
     """The host folders that must be ours, since a mount point inside them does not exist on the host.
 
-    A mount point cannot be created inside a bind mount without creating it on the host, so such a folder becomes an
-    own folder with the host's entries bound into it one by one.
+    A mount point cannot be created inside a bind mount without creating it on the host, so such a folder
+    becomes an own folder with the host's entries bound into it one by one.
     """
     owned = {"/"}
     for item in mounts:
@@ -133,17 +134,19 @@ def place(root, item):
 
 
 def build_root(spec):
-    """A private root: the host's folders, the volumes at their paths, own /tmp and /proc, the data folder hidden."""
+    """A private root: the host's folders, the volumes at their paths, own /tmp and /proc, the data folder
+    hidden.
+    """
     root, mounts = spec["root"], [dict(item, target=resolved(item["target"])) for item in spec["mounts"]]
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", MS_NOSUID, "mode=755,size=64m")
     # Unbindable, or binding the folder that holds `root` would copy the half-built tree into itself.
     mount(None, root, flags=MS_UNBINDABLE)
-    for name in ("/proc", "/tmp"):  # noqa: S108 the container's own /tmp
-        os.mkdir(root + name)
-    os.chmod(root + "/tmp", 0o1777)  # noqa: S103 what /tmp is everywhere
+    own_tmp = root + "/tmp"  # noqa: S108 the container's own
+    os.mkdir(root + "/proc")
+    os.mkdir(own_tmp)
     fill(root, "/", owned_folders(mounts))
-    mount(spec["tmp"], root + "/tmp", flags=MS_BIND)
+    mount(spec["tmp"], own_tmp, flags=MS_BIND)
     sources = [(item, os.open(item["source"], os.O_PATH | os.O_CLOEXEC)) for item in mounts]
     for hidden in spec["hidden"]:
         if os.path.isdir(root + hidden):
@@ -170,8 +173,11 @@ def execute(spec):
                 os.makedirs(spec["cwd"], exist_ok=True)
         os.chdir(spec["cwd"])
     except OSError as error:
-        return f'mkdir {spec["cwd"]}: {error.strerror.lower()}: unknown'
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these; a container starts with the defaults.
+        return f"mkdir {spec['cwd']}: {error.strerror.lower()}: unknown"
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    ):  # Python ignores these; a container starts with the defaults.
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, env)  # noqa: S606 running the container's command is the purpose

@@ -1,7 +1,7 @@
 """Log files in the CRI format, one per container run: `2026-01-31T10:00:00.123456789Z stdout F text`.
 
-Source: the kubelet's CRI logging design and kuberuntime/logs. Lines above 16 KiB are written as partial records (`P`)
-closed by a full one (`F`) and read back whole; like the kubelet, `tailLines` counts records.
+Source: the kubelet's CRI logging design and kuberuntime/logs. Lines above 16 KiB are written as partial
+records (`P`) closed by a full one (`F`) and read back whole; like the kubelet, `tailLines` counts records.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class LogFile:
             await self._changed.wait()
 
     def close(self) -> None:
-        """Write what has no newline as a partial record, so that it is read back without one, and end the log."""
+        """Write what has no newline as a partial record, so that it is read back without one, and end the
+        log.
+        """
         if self.closed:
             return
         now = stamp(time.time_ns())

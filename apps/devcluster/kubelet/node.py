@@ -116,7 +116,10 @@ class Kubelet:
         kernel, machine = platform.release(), {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
         system = platform.system().lower()
         labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": system}
-        labels |= {"kubernetes.io/arch": machine or platform.machine(), "node.kubernetes.io/instance-type": "devcluster"}
+        labels |= {
+            "kubernetes.io/arch": machine or platform.machine(),
+            "node.kubernetes.io/instance-type": "devcluster",
+        }
         resources = {"ephemeral-storage": "100Gi", "pods": "1000", **node.resources}
         warning = self._context.sandbox.warning
         quiet = {
@@ -147,7 +150,10 @@ class Kubelet:
             "capacity": resources,
             "allocatable": resources,
             "conditions": listed,
-            "addresses": [{"type": "InternalIP", "address": HOST_IP}, {"type": "Hostname", "address": node.name}],
+            "addresses": [
+                {"type": "InternalIP", "address": HOST_IP},
+                {"type": "Hostname", "address": node.name},
+            ],
             "nodeInfo": info,
         }
         meta = {"name": node.name, "labels": labels | node.labels}

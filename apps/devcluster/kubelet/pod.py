@@ -62,7 +62,12 @@ class PodWorker:
                 slot.last_state = entry.get("lastState") or {}
                 slot.state = entry["state"]
                 if running := slot.state.get("running"):
-                    died = {"exitCode": 137, "reason": "Error", "finishedAt": now(), "containerID": slot.container_id}
+                    died = {
+                        "exitCode": 137,
+                        "reason": "Error",
+                        "finishedAt": now(),
+                        "containerID": slot.container_id,
+                    }
                     died["message"] = "The devcluster that ran this container has stopped."
                     slot.state = {"terminated": died | {"startedAt": running.get("startedAt")}}
         if not slot.state:
@@ -109,13 +114,11 @@ class PodWorker:
         """From the binding to the end; never raises but for cancellation."""
         if not self.finished:
             try:
-                await self._live()
+                await self._live_safely()
                 await self._end()
             except asyncio.CancelledError:
                 self._kill_all()
                 raise
-            except Exception:
-                log.exception("pod %s failed", self.pod["metadata"]["name"])
             finally:
                 for timer in self._timers:
                     timer.cancel()
@@ -124,11 +127,23 @@ class PodWorker:
         if self.pod["metadata"].get("deletionTimestamp"):
             await self.confirm_deletion()
 
+    async def _live_safely(self) -> None:
+        """A fault of ours fails the pod visibly instead of leaving it running for ever."""
+        try:
+            await self._live()
+        except Exception as error:
+            log.exception("pod %s failed", self.pod["metadata"]["name"])
+            self.stop(0)
+            text = f"The devcluster could not run this pod: {error!r}"
+            self._verdict = {"phase": "Failed", "reason": "DevclusterError", "message": text}
+
     async def _live(self) -> None:
         spec = self.pod["spec"]
         if self.inits:
             for slot in self.mains:
-                slot.state = {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
+                slot.state = (
+                    {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
+                )
         await self.publish()
         if (deadline := spec.get("activeDeadlineSeconds")) is not None:
             self._later(seconds_of(self._start_time) + deadline - time.time(), self._exceed_deadline)
@@ -152,7 +167,9 @@ class PodWorker:
             if slot.sidecar and slot.name in self.supervisors:
                 self.supervisors[slot.name].stop()
                 if self._kill_at is None:
-                    self._later(spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill)
+                    self._later(
+                        spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill
+                    )
         await asyncio.gather(*sidecars)
 
     @staticmethod

@@ -53,7 +53,9 @@ async def _http(target: dict[str, Any], container: Object, address: str) -> bool
 
 
 class Prober:
-    """Runs one container's probes: `on_ready(bool)` on changes, `on_failed(kind)` when the container must go."""
+    """Runs one container's probes: `on_ready(bool)` on changes, `on_failed(kind)` when the container must
+    go.
+    """
 
     def __init__(
         self,

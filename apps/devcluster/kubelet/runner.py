@@ -23,7 +23,7 @@ TERMINATION_LOG = "/dev/termination-log"
 NO_COMMAND = "images are only names on this host, so the container needs a command"
 RUNTIME_PREFIX = (
     "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
-    "runc create failed: unable to start container process: error during container init: "
+    "runc create failed: unable to start container process: "
 )
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 
@@ -43,7 +43,8 @@ def check_image(image: str, policy: str, denied: tuple[str, ...]) -> None:
     parts = [*head.split("/"), last.split(":")[0]] if head else [last.split(":")[0]]
     names = parts[1:] if len(parts) > 1 and re.search(r"[.:]|^localhost$", parts[0]) else parts
     if not all(_REPOSITORY.fullmatch(part) for part in names):
-        text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": invalid reference'
+        failed = f'Failed to apply default image tag "{image}"'
+        text = f'{failed}: couldn\'t parse image name "{image}": invalid reference'
         lower = [part for part in names if part.lower() != part]
         cause = f" format: repository name ({'/'.join(names[-1:])}) must be lowercase" if lower else " format"
         raise ImageError("InvalidImageName", text + cause, "InspectFailed")
@@ -51,7 +52,9 @@ def check_image(image: str, policy: str, denied: tuple[str, ...]) -> None:
         if policy == "Never":
             text = f'Container image "{image}" is not present with pull policy of Never'
             raise ImageError("ErrImageNeverPull", text, "ErrImageNeverPull")
-        raise ImageError("ErrImagePull", f'image "{image}" is on this node\'s list of images it does not have')
+        raise ImageError(
+            "ErrImagePull", f'image "{image}" is on this node\'s list of images it does not have'
+        )
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """What isolation this host allows, and the spec that `launch.py` turns into a container.
 
-Isolated: private mount, PID, UTS and IPC namespaces; volumes at their real paths; own /tmp; the data folder hidden.
-Mapped (macOS, or a Linux without privileges): no namespaces, so mount paths inside command, args, env and working
-directory are replaced by the folders that hold the volumes, and peers' names by 127.0.0.1.
+Isolated: private mount, PID, UTS and IPC namespaces; volumes at their real paths; own /tmp; the data folder
+hidden. Mapped (macOS, or a Linux without privileges): no namespaces, so mount paths inside command, args,
+env and working directory are replaced by the folders that hold the volumes, and peers' names by 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 LAUNCHER = str(Path(__file__).with_name("launch.py"))
 SHARED_LOOPBACK = "127.0.0.1"
 MAPPED_WARNING = (
-    "Containers are not isolated on this host: mount paths in commands, arguments and environment are replaced by "
-    "folders, and peers' names by 127.0.0.1. Run on Linux as root or with user namespaces for the real thing."
+    "Containers are not isolated on this host: mount paths in commands, arguments and environment are "
+    "replaced by folders, and peers' names by 127.0.0.1. Linux as root or with user namespaces isolates."
 )
 
 
@@ -69,10 +70,16 @@ class Sandbox:
         with tempfile.TemporaryDirectory(dir=self.data_dir) as folder:
             reader, writer = os.pipe()
             probe = Mount(folder, "/devcluster-probe")
-            spec = ContainerSpec(["test", "-d", probe.target], dict(os.environ), "/", "probe", folder, [probe])
+            spec = ContainerSpec(
+                ["test", "-d", probe.target], dict(os.environ), "/", "probe", folder, [probe]
+            )
             try:
                 result = subprocess.run(  # noqa: S603 our own launcher
-                    self.command(spec, writer), pass_fds=(writer,), capture_output=True, timeout=10, check=False
+                    self.command(spec, writer),
+                    pass_fds=(writer,),
+                    capture_output=True,
+                    timeout=10,
+                    check=False,
                 )
             except (OSError, subprocess.TimeoutExpired):
                 return False
@@ -87,7 +94,9 @@ class Sandbox:
         return None if self.isolated else MAPPED_WARNING
 
     def command(self, spec: ContainerSpec, status_fd: int, enter: int = 0) -> list[str]:
-        """Write the launch spec and return the command line that runs it (`enter`: inside that process's container)."""
+        """Write the launch spec and return the command line that runs it (`enter`: inside that process's
+        container).
+        """
         run = self.data_dir / "run"
         (run / "root").mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {
@@ -133,16 +142,21 @@ class Sandbox:
 
 
 class _Rewriter:
-    """Replaces mount paths (longest first, at path boundaries) and peers' names in a text."""
+    """Replaces mount paths and peers' names in a text, the longest first and only as whole words."""
 
     def __init__(self, mounts: list[Mount], peers: list[str]) -> None:
-        pairs = {mount.target.rstrip("/"): mount.source for mount in mounts if mount.target != "/"}
-        pairs |= dict.fromkeys(peers, SHARED_LOOPBACK)
-        self._pairs = pairs
-        longest_first = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?<![\w.\-/])(?:{longest_first})(?![\w.\-])") if pairs else None
+        paths = {mount.target.rstrip("/"): mount.source for mount in mounts if mount.target != "/"}
+        self._pairs = paths | dict.fromkeys(peers, SHARED_LOOPBACK)
+        # A name may follow a slash (http://NAME), the beginning of a path may not.
+        kinds = ((r"[\w.\-/]", paths), (r"[\w.\-]", peers))
+        choices = [rf"(?<!{before})(?:{_any_of(keys)})" for before, keys in kinds if keys]
+        self._pattern = re.compile(rf"(?:{'|'.join(choices)})(?![\w.\-])") if choices else None
 
     def __call__(self, text: str) -> str:
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: self._pairs[match[0]], text)
+
+
+def _any_of(keys: Iterable[str]) -> str:
+    return "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))

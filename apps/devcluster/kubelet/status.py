@@ -44,8 +44,9 @@ class Slot:
 
     @property
     def has_run(self) -> bool:
-        """Whether the container was started at least once."""
-        return "running" in self.state or self.ended is not None or bool(self.last_state)
+        """Whether the container was started at least once (a command that cannot be executed never was)."""
+        ended = self.ended is not None and self.ended["reason"] != "StartError"
+        return "running" in self.state or ended or bool(self.last_state)
 
     @property
     def initialized(self) -> bool:
@@ -75,9 +76,11 @@ class Slot:
 def full_image_name(image: str) -> str:
     """The name with registry and library folder, as the runtime reports it."""
     first, _, rest = image.partition("/")
-    if rest and ("." in first or ":" in first or first == "localhost"):
-        return image
-    name = f"docker.io/{image}" if rest else f"docker.io/library/{image}"
+    name = image
+    if not rest:
+        name = f"docker.io/library/{image}"
+    elif not ("." in first or ":" in first or first == "localhost"):
+        name = f"docker.io/{image}"
     return name if ":" in name.rsplit("/", 1)[-1] or "@" in name else f"{name}:latest"
 
 
@@ -114,7 +117,14 @@ def _initialized(inits: list[Slot], mains: list[Slot], ended: str | None) -> dic
 
 
 def conditions(
-    inits: list[Slot], mains: list[Slot], *, ended: str | None, sandbox: bool, before: list[Object], pod: Object, at: str
+    inits: list[Slot],
+    mains: list[Slot],
+    *,
+    ended: str | None,
+    sandbox: bool,
+    before: list[Object],
+    pod: Object,
+    at: str,
 ) -> list[Object]:
     """All conditions in the recorded order, keeping the time of those that did not change."""
     unready = [slot.name for slot in [*(s for s in inits if s.sidecar), *mains] if not slot.ready]
@@ -127,7 +137,9 @@ def conditions(
     ]
     ready = containers_ready = _ready_condition(unready, ended)
     if open_gates and ready["status"] == "True":
-        text = "the status of pod readiness gate " + ", ".join(f'"{g}"' for g in open_gates) + ' is not "True"'
+        text = (
+            "the status of pod readiness gate " + ", ".join(f'"{g}"' for g in open_gates) + ' is not "True"'
+        )
         ready = {"status": "False", "reason": "ReadinessGatesNotReady", "message": text}
     wanted = {
         "PodReadyToStartContainers": {"status": "True" if sandbox else "False"},
@@ -143,6 +155,11 @@ def conditions(
         known = old.get(kind)
         same = known is not None and known["status"] == body["status"]
         when = known["lastTransitionTime"] if same and known else at
-        base = {"type": kind, "observedGeneration": generation, "lastProbeTime": None, "lastTransitionTime": when}
+        base = {
+            "type": kind,
+            "observedGeneration": generation,
+            "lastProbeTime": None,
+            "lastTransitionTime": when,
+        }
         result.append(base | body)
     return result

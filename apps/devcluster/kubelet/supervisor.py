@@ -20,7 +20,8 @@ from apps.devcluster.loops import rfc3339
 if TYPE_CHECKING:
     from apps.devcluster.kubelet.pod import PodWorker
 
-# The kubelet's: the first restart comes at once, then 10 s doubling to 5 min, forgotten after 10 min of running.
+# The kubelet's: the first restart comes at once, then 10 s doubling to 5 min, forgotten after 10 min of
+# running.
 BACK_OFF_SECONDS = (10.0, 300.0)
 FORGET_SECONDS = 600.0
 CONFIG_RETRY_SECONDS = 2.0
@@ -64,7 +65,9 @@ class Supervisor:
                 return
             await self._back_off()
             if self._stopped:
-                slot.state = {"terminated": slot.last_state["terminated"]} if "waiting" in slot.state else slot.state
+                slot.state = (
+                    {"terminated": slot.last_state["terminated"]} if "waiting" in slot.state else slot.state
+                )
                 return
             slot.last_state, slot.state = {"terminated": ended}, {"waiting": {"reason": "ContainerCreating"}}
             slot.restarts += 1
@@ -116,7 +119,8 @@ class Supervisor:
         return False
 
     def _pulled(self) -> None:
-        text = f'Container image "{self.slot.spec["image"]}" already present on machine and can be accessed by the pod'
+        image = f'Container image "{self.slot.spec["image"]}"'
+        text = f"{image} already present on machine and can be accessed by the pod"
         self._worker.tell("Pulled", text, slot=self.slot)
 
     async def _wait_for_image(self, error: ImageError, delay: float) -> None:
@@ -208,7 +212,9 @@ class Supervisor:
 
     async def _stop(self, run: ContainerRun) -> None:
         if hook := ((self.slot.spec.get("lifecycle") or {}).get("preStop") or {}).get("exec"):
-            await run.execute(hook["command"], self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30))
+            await run.execute(
+                hook["command"], self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
+            )
         run.terminate()
 
     def kill(self) -> None:
@@ -234,11 +240,16 @@ class Supervisor:
         slot.state, slot.started = {"terminated": state}, False
         slot.ready = slot.init and not slot.sidecar and ending.code == 0
         self.run_now = None
-        await worker.publish()
+        if (
+            not worker.stopping.is_set()
+        ):  # Of a pod that is being stopped, only the last status tells of the end.
+            await worker.publish()
 
     def _termination_message(self, code: int) -> str:
         path = self._runner.termination_path(self.slot)
-        text = path.read_bytes()[-TERMINATION_MESSAGE_BYTES:].decode(errors="replace") if path.exists() else ""
+        text = (
+            path.read_bytes()[-TERMINATION_MESSAGE_BYTES:].decode(errors="replace") if path.exists() else ""
+        )
         if not text and code and self.slot.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = last_bytes(self._runner.log_path(self.slot, self.slot.restarts))
         return text

@@ -1,4 +1,6 @@
-"""Measured use of CPU and memory: psutil over each container's process tree, once a second while something runs."""
+"""Measured use of CPU and memory: psutil over each container's process tree, once a second while something
+runs.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class _Watched:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The tree below and with `pid`; on Linux from /proc's children lists, which costs no walk over all processes."""
+    """The tree below and with `pid`; on Linux from /proc's children lists, which costs no walk over all
+    processes.
+    """
     if sys.platform != "linux":
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     found, todo = [], [pid]
@@ -97,7 +101,9 @@ class Usage:
 
     def _look(self, watched: _Watched) -> None:
         at, before = time.monotonic(), watched.sample
-        if not watched.run.running or (before and not watched.guarded and at - before.at < SAMPLE_SECONDS / 2):
+        if not watched.run.running or (
+            before and not watched.guarded and at - before.at < SAMPLE_SECONDS / 2
+        ):
             return
         cpu, memory = measure(watched.run.pid)
         if watched.guarded and watched.limit and memory > watched.limit:

@@ -162,7 +162,9 @@ def _host_path(body: dict[str, Any]) -> Path:
 
 
 def write_payload(folder: Path, files: Files, mode: int) -> None:
-    """Files behind a dated folder and a `..data` link, as the kubelet writes them so that updates are atomic."""
+    """Files behind a dated folder and a `..data` link, as the kubelet writes them so that updates are
+    atomic.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     dated = folder / time.strftime("..%Y_%m_%d_%H_%M_%S.0", time.gmtime())
     dated.mkdir(parents=True)

@@ -23,7 +23,7 @@ try:
     from sklearn.neural_network import MLPClassifier
 except ImportError:
     print(
-        "scikit-learn is not installed in this image. Use one that has it, or install it in the command first.",
+        "scikit-learn is not installed in this image. On the built-in devcluster run: make setup",
         file=sys.stderr,
     )
     sys.exit(78)
