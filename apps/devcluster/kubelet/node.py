@@ -64,6 +64,14 @@ class Kubelet:
         self._pods.subscribe(self._on_pod)
         self._context.slices.subscribe(self._on_slice)
 
+    def forget_unknown(self) -> None:
+        """Remove the folders of pods deleted while we were away; to be called once the pods are known."""
+        known = {pod["metadata"]["uid"] for pod in self._pods.items.values()}
+        parent = self._context.pod_folder("")
+        for folder in parent.iterdir() if parent.is_dir() else ():
+            if folder.name not in known:
+                volumes.remove(folder)
+
     async def stop(self) -> None:
         """Kill every container and let the workers end; statuses are written at the next start."""
         for task in self._tasks.values():
