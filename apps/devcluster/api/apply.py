@@ -32,27 +32,40 @@ def serve(
         raise errors.invalid_options("PatchOptions", [cause])
     resource = target.resource
     body = asked.parse_yaml(raw, resource.kind)
+    for part in ("apiVersion", "kind"):
+        if not body.get(part):
+            raise errors.bad_request(f"invalid object type: {part} must be set")
     asked.check_envelope(target, body, resource.kind, resource.api_version, objects.registry)
     if (body.get("metadata") or {}).get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
     _check_declared(target, body)
     wanted, warnings = asked.decode(request, target, body, b"")
-    asked.check_names(target, wanted)
+    exists = objects.store.get(resource.key, target.namespace, target.name) is not None
+    if not exists:
+        asked.check_names(target, wanted)
+    wanted.setdefault("metadata", {})
     owned = _field_set(_content(wanted), root_of(resource) or "")
     force = asked.flag(request, "force")
-    if objects.store.get(resource.key, target.namespace, target.name) is None:
+    if not exists:
         wanted["metadata"]["managedFields"] = [_entry(manager, target, owned)]
         return objects.create(resource, target.namespace, wanted, call), True, warnings
 
     def merged(obj: Object) -> Object:
-        return _apply(obj, wanted, owned, manager, target, force=force)
+        result = _apply(obj, wanted, owned, manager, target, force=force)
+        asked.check_names(
+            target, wanted
+        )  # after the conflicts, in the order in which a real server complains
+        return result
 
     return objects.update(resource, target.namespace, target.name, merged, call), False, warnings
 
 
 def _check_declared(target: Target, body: Object) -> None:
     """Apply owns fields by their type, so an undeclared one is an error whatever fieldValidation says."""
-    _, unknown = schema.decode(target.resource, body)
+    try:
+        _, unknown = schema.decode(target.resource, body)
+    except errors.ApiError as refusal:
+        raise errors.ApiError(500, None, f"failed to create typed patch object: {refusal.message}") from None
     if unknown:
         own = (body.get("metadata") or {}).get("namespace", "")
         where = f"{own}/{target.name}; {target.resource.group}/{target.resource.version}"

@@ -41,7 +41,7 @@ def answer(registry: Registry, request: web.Request) -> web.Response:
         case "":
             paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
             return _json({"paths": paths})
-    return _no_page()
+    return no_page()
 
 
 def _legacy(registry: Registry, request: web.Request, parts: list[str]) -> web.Response:
@@ -52,7 +52,7 @@ def _legacy(registry: Registry, request: web.Request, parts: list[str]) -> web.R
         server = [{"clientCIDR": "0.0.0.0/0", "serverAddress": f"127.0.0.1:{port}"}]
         return _json({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server})
     if parts[1] != "v1":
-        return _no_page()
+        return no_page()
     return _json(_resources(registry, "", "v1"))
 
 
@@ -64,7 +64,7 @@ def _groups(registry: Registry, request: web.Request, parts: list[str]) -> web.R
         listed = [_group(name, versions) for name, versions in groups.items()]
         return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
     if parts[1] not in groups:
-        return _no_page()
+        return no_page()
     if len(parts) == 2:
         return _json({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])})
     if parts[2] not in groups[parts[1]]:
@@ -189,7 +189,7 @@ def _openapi(registry: Registry, path: str) -> web.Response:
     group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else (parts[1], parts[-1])
     resources = registry.of_group(group, version)
     if not resources:
-        return _no_page()
+        return no_page()
     paths = dict(_described(resource) for resource in resources if "patch" in resource.verbs)
     return _json({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}})
 
@@ -211,5 +211,5 @@ def _json(body: dict[str, Any], content_type: str = "application/json") -> web.R
     return web.Response(body=orjson.dumps(body), headers={"Content-Type": content_type})
 
 
-def _no_page() -> web.Response:
+def no_page() -> web.Response:
     return web.Response(text="404 page not found\n", status=404)

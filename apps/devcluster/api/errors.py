@@ -125,7 +125,8 @@ def bad_request(message: str) -> ApiError:
 
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
-    listed = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(dict.fromkeys(map(str, causes))) + "]"
+    texts = list(dict.fromkeys(map(str, causes)))
+    listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     details = detail_of(name, group, kind)
     details["causes"] = [{"reason": c.reason, "message": c.text, "field": c.field} for c in causes]
     return ApiError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {listed}', details)

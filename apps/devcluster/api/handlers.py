@@ -92,6 +92,8 @@ class Handlers:
             # A namespace is its own scope: a Role inside it may grant reading it.
             namespace = parts.namespace or (parts.name if parts.plural == "namespaces" else "")
             rbac.require(self.store, who, rbac.Question(verb, parts.group, resource, namespace, parts.name))
+        if parts.group and parts.group not in self.registry.groups():
+            return discovery.no_page()
         target = asked.find_target(self.registry, parts)
         if request.method == "HEAD":
             raise errors.method_not_allowed()

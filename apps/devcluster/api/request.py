@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,16 @@ from .objects import Call, DeleteOptions, Identity
 from .registry import Registry, Resource
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
+
+
+class Yaml11(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.1 as Go's parser reads it: a bare y or n is a boolean too."""
+
+
+Yaml11.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
+Yaml11.add_constructor(
+    "tag:yaml.org,2002:bool", lambda loader, node: node.value.lower() in ("y", "yes", "true", "on")
+)
 PATCH_TYPES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
@@ -149,15 +160,11 @@ def parse_json(raw: bytes, kind: str) -> Any:
 
 def parse_yaml(raw: bytes, kind: str) -> Any:
     try:
-        body = yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  it is a safe loader
+        body = yaml.load(raw, Loader=Yaml11)  # noqa: S506  it is a safe loader
     except yaml.YAMLError as error:
         raise _unrecognized(kind, f"error converting YAML to JSON: {error}", "") from None
     if not isinstance(body, dict):
         raise _unrecognized(kind, "the document is no mapping", "")
-    metadata = body.get("metadata")
-    if isinstance(metadata, dict) and metadata.get("name") in (True, False):
-        message = "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.name of type string"
-        raise errors.bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {message}')
     return orjson.loads(orjson.dumps(body, default=str, option=orjson.OPT_NON_STR_KEYS))
 
 

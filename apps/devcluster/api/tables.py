@@ -39,6 +39,11 @@ NAME_TEXT = (
     "idempotence and configuration definition. Cannot be updated. More info: "
     "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
 )
+DESCRIPTIONS = {
+    "Name": NAME_TEXT,
+    "Age": "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+    "Data": "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",
+}
 Cell = Callable[[dict[str, Any]], Any]
 Column = tuple[str, int, Cell]  # name, priority (1 is shown only with -o wide), cell
 
@@ -49,7 +54,7 @@ def columns(resource: Resource) -> list[dict[str, Any]]:
             "name": name,
             "type": "string",
             "format": "name" if name == "Name" else "",
-            "description": NAME_TEXT if name == "Name" else name,
+            "description": DESCRIPTIONS.get(name, name),
             "priority": priority,
         }
         for name, priority, _ in COLUMNS.get(resource.key, PLAIN)
