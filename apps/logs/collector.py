@@ -57,12 +57,13 @@ def container_states(pod: Manifest) -> Iterator[ContainerState]:
     for statuses in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
         for each in status.get(statuses) or ():
             state, last = each.get("state") or {}, each.get("lastState") or {}
-            if state.get("running") or state.get("terminated") or last.get("terminated"):
+            is_running, was_terminated = state.get("running") is not None, last.get("terminated") is not None
+            if is_running or was_terminated or state.get("terminated") is not None:
                 yield ContainerState(
                     name=each["name"],
                     restart=int(each.get("restartCount") or 0),
-                    is_dead=not state.get("running"),
-                    has_previous=bool(last.get("terminated")) and not state.get("waiting"),
+                    is_dead=not is_running,
+                    has_previous=was_terminated and state.get("waiting") is None,
                 )
 
 
@@ -217,7 +218,7 @@ class Collector:
 
     def _close_books(self, key: Key, *, is_done: bool = True) -> None:
         for table in (self._followers, self._sights, self._tasks):
-            table.pop(key, None)  # type: ignore[attr-defined]
+            table.pop(key, None)
         if is_done:
             self._done.add(key)
 

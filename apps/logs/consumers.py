@@ -3,7 +3,7 @@
 The server sends {"type": "streams", "streams": [{id, pod, container, rank, restart, attempt}]}, then
 {"type": "lines", "lines": [{s, n, t, m, k?, x?}]}: the last `?tail=` lines (1,000), then what comes, each (s, n) once.
 {"type": "lag", "behind": n} says that the reader is slower than the job and reads on from the store,
-{"type": "end"} that nothing more can come; the socket then closes with 1000.
+{"type": "end"} that nothing more can come; the socket stays, since older lines may still be asked for.
 
 A viewer that returns connects with `?resume=1` and says {"type": "resume", "cursors": {"<stream>": next ordinal}}
 before anything is sent. {"type": "before", "cursors": {…}, "count": 500} is answered by {"type": "older", "more": …,
@@ -112,17 +112,17 @@ class JobLogsConsumer(ProjectConsumer):
     async def _stream(self, viewing: Viewing) -> None:
         self.told = await database_sync_to_async(self.snapshot)()
         await self._begin(viewing)
+        has_told_end = False
         while True:
             await self._grant_wishes(viewing)
             await self._tell_streams(viewing)
             ending = viewing.client.feed.has_ended
             await self._send(frames(viewing.take()))
-            if viewing.is_behind or ending:
+            if viewing.is_behind or (ending and not has_told_end):
                 await self._catch_up(viewing)
-            if ending and self.wishes.empty() and not viewing.client.missed:
+            if ending and not has_told_end and not viewing.client.missed:
                 await self.send('{"type":"end"}')
-                await self.close(code=1000)
-                return
+                has_told_end = True
             await viewing.client.some.wait()
             await asyncio.sleep(ALONE_SECONDS if len(viewing.client.feed.streams) < 2 else TOGETHER_SECONDS)
             viewing.client.some.clear()

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from contextlib import suppress
+from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
@@ -167,7 +168,8 @@ class Hub:
 
     async def _read(self) -> None:
         by_key = {feed.key.encode(): feed for feed in self._feeds.values()}
-        wanted = {self._wake_key: self._wake_id, **{feed.key: feed.last_id for feed in by_key.values()}}
+        wanted: dict[Any, Any] = {self._wake_key: self._wake_id}
+        wanted |= {feed.key: feed.last_id for feed in by_key.values()}
         for key, entries in await self._reading.xread(wanted, count=200, block=BLOCK_MILLISECONDS) or ():
             feed = by_key.get(key)
             if feed is None:
@@ -182,7 +184,7 @@ class Hub:
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for feed in list(self._feeds.values()):
+            for feed in [feed for feed in self._feeds.values() if not feed.has_ended]:
                 try:
                     newest = await self._newest_id(feed.key)
                     if _parts(newest) < _parts(feed.last_id):  # Redis was emptied, and may count from a younger clock.

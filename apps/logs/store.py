@@ -137,7 +137,7 @@ def read(source: Source, start: int, number: int) -> list[Line]:
 
 def tail(source: Source, number: int) -> list[Line]:
     """The last `number` lines, oldest first."""
-    lines = []
+    lines: list[Line] = []
     for line in backwards(source):
         if len(lines) >= number:
             break

@@ -8,6 +8,7 @@ const FINAL_CODES = new Set([1000, 4401, 4403, 4404]);  // done, signed out, for
  *   onMessage(data)  one parsed JSON message
  *   onState(state)   "connected" | "reconnecting" | "closed"
  *   resume()         query parameters of the next connection, such as { since: 41 }
+ * close.send(data)   one message to the server
  */
 export function connect(path, { onMessage, onState = () => {}, resume = () => ({}) }) {
   let socket, timer, attempt = 0, finished = false;
@@ -47,5 +48,12 @@ export function connect(path, { onMessage, onState = () => {}, resume = () => ({
   }
 
   open();
-  return () => finished || end();
+  const close = () => finished || end();
+  /** Send one message; false when there is no connection to send it on. */
+  close.send = (message) => {
+    if (socket.readyState !== WebSocket.OPEN) return false;
+    socket.send(JSON.stringify(message));
+    return true;
+  };
+  return close;
 }

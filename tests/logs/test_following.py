@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 """Exactness: whatever the node and the network do, each line is stored once, in order, or a gap row says so."""
 
 import asyncio

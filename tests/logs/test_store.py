@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 import os
 import random
 import uuid

@@ -11,7 +11,7 @@ MOST_LINES = 1_000_000
 class StampField(serializers.CharField):
     """RFC 3339 with up to nanoseconds, as the stamp our files carry."""
 
-    def to_internal_value(self, data: Any) -> bytes:
+    def to_internal_value(self, data: Any) -> Any:
         try:
             # In a query string an unescaped "+" is a space.
             return normal_stamp(super().to_internal_value(data).replace(" ", "+").encode())

@@ -1,0 +1,191 @@
+"""The log for programs: text and NDJSON, chosen, followed, refused."""
+
+import asyncio
+
+import orjson
+import pytest
+from channels.db import database_sync_to_async
+from django.test import AsyncClient
+
+from apps.core.events import _deliver
+from apps.jobs.events import JobDeleted
+from apps.logs import hub, store
+from apps.logs.models import LogStream
+
+from .conftest import record, stamp
+from .test_viewers import Writer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def api(viewer):
+    client = AsyncClient()
+    await database_sync_to_async(client.force_login)(viewer)
+    return client
+
+
+@pytest.fixture
+async def two_pods(make_stream):
+    def make():
+        return (
+            make_stream([(1, b"a"), (3, b"\rc \xff"), (5, b"")], pod="train-0", rank=0),
+            make_stream([(2, b"b"), record(4, b"first ", kind=b"p"), record(4, b"second")], pod="train-1", rank=1),
+        )
+
+    return await database_sync_to_async(make)()
+
+
+async def body(response):
+    return b"".join([part async for part in response.streaming_content])
+
+
+def url(job, query="", slash="/"):
+    return f"/api/v1/jobs/{job.uid}/logs{slash}{query}"
+
+
+class TestText:
+    @pytest.mark.parametrize("slash", ["/", ""])
+    async def test_merges_the_pods_by_time_and_names_them(self, api, job, two_pods, slash):
+        response = await api.get(url(job, slash=slash))
+
+        assert response.status_code == 200
+        assert response["Content-Type"] == "text/plain; charset=utf-8"
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert await body(response) == b"[0] a\n[1] b\n[0] \rc \xff\n[1] first second\n[0] \n"
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("?pod=train-0", b"a\n\rc \xff\n\n"),
+            ("?pod=1&timestamps=true", stamp(2) + b" b\n" + stamp(4) + b" first second\n"),
+            ("?pod=7", b""),
+            ("?container=other", b""),
+            ("?since=2026-11-24T02:00:03Z&pod=0", b"\rc \xff\n\n"),
+            ("?since=2026-11-24T10:00:04.5%2B08:00", b"\n"),
+            ("?tail=2&pod=0", b"\rc \xff\n\n"),
+            ("?tail=0", b""),
+            ("?tail=2&pod=0&since=2026-11-24T02:00:05Z", b"\n"),
+        ],
+    )
+    async def test_gives_what_was_chosen(self, api, job, two_pods, query, expected):
+        answer = await body(await api.get(url(job, query)))
+
+        assert answer.replace(b"[0] ", b"") == expected
+
+    async def test_downloads_under_a_safe_name(self, api, job, two_pods):
+        response = await api.get(url(job, "?download=1"))
+
+        assert response["Content-Disposition"] == f'attachment; filename="train-{str(job.uid)[:8]}.log"'
+        await body(response)
+
+    async def test_a_ten_megabyte_line_comes_whole(self, api, job, make_stream):
+        text = b"x" * (10 * 1024 * 1024)
+        await database_sync_to_async(make_stream)([(1, text)])
+
+        assert await body(await api.get(url(job))) == text + b"\n"
+
+
+class TestNdjson:
+    @pytest.mark.parametrize("ask", [{"query": "?format=ndjson"}, {"accept": "application/x-ndjson"}])
+    async def test_is_one_object_a_line(self, api, job, two_pods, ask):
+        headers = {"accept": ask["accept"]} if "accept" in ask else {}
+        response = await api.get(url(job, ask.get("query", "")), headers=headers)
+
+        lines = [orjson.loads(line) for line in (await body(response)).splitlines()]
+
+        assert response["Content-Type"] == "application/x-ndjson; charset=utf-8"
+        assert [line["text"] for line in lines] == ["a", "b", "\rc \ufffd", "first ", "second", ""]
+        assert lines[0] == {
+            "time": stamp(1).decode(),
+            "pod": "train-0",
+            "container": "main",
+            "rank": 0,
+            "restart": 0,
+            "attempt": 1,
+            "line": 0,
+            "text": "a",
+        }
+        assert [line.get("kind") for line in lines] == [None, None, None, "part", None, None]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("?since=yesterday", "since"),
+            ("?tail=-1", "tail"),
+            ("?tail=many", "tail"),
+            ("?follow=perhaps", "follow"),
+            ("?folow=true", "folow"),
+            ("?pod=" + "x" * 300, "pod"),
+        ],
+    )
+    async def test_name_the_field(self, api, job, query, field):
+        response = await api.get(url(job, query))
+
+        assert response.status_code == 400
+        assert response["Content-Type"] == "application/problem+json"
+        assert [error["field"] for error in orjson.loads(response.content)["errors"]] == [field]
+
+    async def test_an_outsider_sees_no_job_and_nobody_must_sign_in(self, job, two_pods, outsider):
+        client = AsyncClient()
+        assert (await client.get(url(job))).status_code in (401, 403)
+        await database_sync_to_async(client.force_login)(outsider)
+
+        response = await client.get(url(job))
+
+        assert response.status_code == 404
+        assert b"[0]" not in response.content
+
+    async def test_writing_is_not_a_thing_here(self, api, job, two_pods):
+        assert (await api.post(url(job))).status_code in (403, 405)
+
+
+class TestFollow:
+    async def test_streams_until_the_job_has_ended(self, api, job, make_stream, hot_redis):
+        row = await database_sync_to_async(make_stream)([(1, b"one")])
+        writer = Writer(row, job)
+
+        async def write():
+            for i in range(5):
+                await asyncio.sleep(0.1)
+                await writer.write([record(2 + i, b"%d" % i)])
+            await writer.end(job)
+
+        writing = asyncio.create_task(write())
+        answer = await asyncio.wait_for(body(await api.get(url(job, "?follow=true"))), 10)
+        await writing
+
+        assert answer == b"one\n0\n1\n2\n3\n4\n"
+        assert hub.current()._feeds == {}
+
+    async def test_leaving_frees_everything(self, api, job, make_stream, hot_redis):
+        await database_sync_to_async(make_stream)([(1, b"one")])
+        response = await api.get(url(job, "?follow=true"))
+        parts = aiter(response.streaming_content)
+        assert await anext(parts) == b"one\n"
+        assert len(hub.current()._feeds) == 1
+
+        # As the ASGI server does when the client is gone.
+        waiting = asyncio.create_task(anext(parts))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        assert hub.current()._feeds == {}
+
+
+class TestDeletion:
+    def test_the_files_of_a_deleted_job_are_removed(self, job, make_stream):
+        row = make_stream([(1, b"one")])
+        path = store.file_of(row.path)
+        assert path.exists()
+        uid, project_id = str(job.uid), job.project_id
+        job.delete()
+
+        _deliver(JobDeleted(job_uid=uid, project_id=project_id, cluster_id=1, namespace="x"))
+
+        assert not path.exists()
+        assert not path.parent.exists()
+        assert not LogStream.objects.exists()

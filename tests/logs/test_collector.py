@@ -1,0 +1,253 @@
+"""From pods to rows and files: who is followed, who is refused, what a new collector does with what it finds."""
+
+import asyncio
+import uuid
+
+import pytest
+from channels.db import database_sync_to_async
+
+from apps.clusters import labels, leases
+from apps.clusters.gateway import WatchEvent
+from apps.clusters.models import Lease
+from apps.logs import collector, following, hot, store
+from apps.logs.collector import Collector, Warden, container_states
+from apps.logs.models import LogStream
+from apps.quotas.selectors import namespace_name
+
+from .conftest import stamp
+from .kubelet import Kubelet, Nobody
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch):
+    for name, value in {"BATCH_SECONDS": 0.005, "LOOK_SECONDS": 0.01, "DOUBT_SECONDS": 0.02}.items():
+        monkeypatch.setattr(following, name, value)
+    monkeypatch.setattr(following, "LONGEST_BACK_OFF", 0.02)
+    monkeypatch.setattr(collector, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(collector, "SETTLE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def namespace(job):
+    return namespace_name(job.project)
+
+
+@pytest.fixture
+def pod(job, namespace):
+    def make(name="train-0", *, states, rank=None, uid=None, init=(), **meta):
+        return {
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": str(uid or uuid.uuid5(uuid.NAMESPACE_DNS, name)),
+                "labels": {**labels.MANAGED, labels.KIND: "job", labels.UID: str(job.uid), labels.ATTEMPT: "2"},
+                "annotations": {} if rank is None else {collector.INDEX: str(rank)},
+                **meta,
+            },
+            "status": {
+                "initContainerStatuses": [status(*each) for each in init],
+                "containerStatuses": [status(*each) for each in states],
+            },
+        }
+
+    return make
+
+
+def status(name, state, restart=0, last=None):
+    return {"name": name, "restartCount": restart, "state": {state: {}}, "lastState": {last: {}} if last else {}}
+
+
+def line(second, text):
+    return stamp(second) + b" " + text + b"\n"
+
+
+async def rows():
+    return await database_sync_to_async(lambda: list(LogStream.objects.order_by("pod_name", "container", "restart")))()
+
+
+async def until(condition, seconds=5):
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def all_complete(number):
+    found = await rows()
+    return len(found) == number and all(row.is_complete for row in found)
+
+
+class Running:
+    def __init__(self, cluster, kubelet):
+        self.publisher = Nobody()
+        self.task = asyncio.create_task(Collector(cluster, kubelet, self.publisher).run())
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        died = self.task.done() and self.task.exception()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        if died:
+            raise died
+
+
+def texts(row):
+    return [each.text for each in store.iterate(row.source)]
+
+
+class TestCollector:
+    async def test_follows_every_container_of_every_pod_to_its_end(self, job, cluster_row, pod):
+        kubelet = Kubelet()
+        for name in ("train-0", "train-1"):
+            kubelet.files[name, "setup"] = [line(0, b"preparing")]
+            kubelet.files[name, "main"] = [line(1, b"hello from " + name.encode())]
+        async with Running(cluster_row, kubelet) as running:
+            for rank, name in enumerate(("train-0", "train-1")):
+                waiting = pod(name, rank=rank, init=[("setup", "terminated")], states=[("main", "waiting")])
+                kubelet.events.put_nowait(WatchEvent("ADDED", waiting))
+                running_ = pod(name, rank=rank, init=[("setup", "terminated")], states=[("main", "running")])
+                kubelet.events.put_nowait(WatchEvent("MODIFIED", running_))
+            await until(lambda: _has(4))
+            for rank, name in enumerate(("train-0", "train-1")):
+                kubelet.dead.add((name, "main"))
+                dead = pod(name, rank=rank, init=[("setup", "terminated")], states=[("main", "terminated")])
+                kubelet.events.put_nowait(WatchEvent("MODIFIED", dead))
+
+            await until(lambda: all_complete(4))
+
+        found = await rows()
+        assert [(row.pod_name, row.container, row.rank, row.attempt_number, row.restart) for row in found] == [
+            ("train-0", "main", 0, 2, 0),
+            ("train-0", "setup", 0, 2, 0),
+            ("train-1", "main", 1, 2, 0),
+            ("train-1", "setup", 1, 2, 0),
+        ]
+        assert [texts(row) for row in found] == [
+            [b"hello from train-0"],
+            [b"preparing"],
+            [b"hello from train-1"],
+            [b"preparing"],
+        ]
+        assert {row.line_count for row in found} == {1}
+        assert all(row.byte_count == store.file_of(row.path).stat().st_size for row in found)
+        assert (found[0].first_time, found[0].last_time) == (stamp(1).decode(), stamp(1).decode())
+        assert all(row.path.startswith(f"{job.project_id}/{job.uid}/2-") for row in found)
+        assert not [p for p in running.publisher.sent if hot.decode(p).stream not in {row.pk for row in found}]
+
+    async def test_a_restart_is_a_stream_of_its_own(self, job, cluster_row, pod):
+        kubelet = Kubelet()
+        kubelet.files["train-0", "main"] = [line(1, b"first")]
+        async with Running(cluster_row, kubelet):
+            kubelet.events.put_nowait(WatchEvent("ADDED", pod(states=[("main", "running")])))
+            await until(lambda: _has(1))
+            kubelet.previous["train-0", "main"] = [line(1, b"first"), line(2, b"crash")]
+            kubelet.files["train-0", "main"] = [line(3, b"second")]
+            kubelet.events.put_nowait(WatchEvent("MODIFIED", pod(states=[("main", "running", 1, "terminated")])))
+            await until(lambda: _has(2))
+            kubelet.dead.add(("train-0", "main"))
+            kubelet.events.put_nowait(WatchEvent("MODIFIED", pod(states=[("main", "terminated", 1, "terminated")])))
+
+            await until(lambda: all_complete(2))
+
+        assert [(row.restart, texts(row)) for row in await rows()] == [(0, [b"first", b"crash"]), (1, [b"second"])]
+
+    async def test_a_pod_in_a_foreign_namespace_or_of_a_foreign_job_is_not_believed(self, job, cluster_row, pod):
+        kubelet = Kubelet()
+        kubelet.files["train-0", "main"] = [line(1, b"forged")]
+        forged = pod(states=[("main", "terminated")])
+        forged["metadata"]["namespace"] = "kube-system"
+        unknown = pod("other", states=[("main", "terminated")])
+        unknown["metadata"]["labels"][labels.UID] = str(uuid.uuid4())
+        strange = pod("strange", states=[("main", "terminated")], uid="../../x")
+        garbage = pod("garbage", states=[("main", "terminated")])
+        garbage["metadata"]["labels"][labels.UID] = "not-a-uid"
+        async with Running(cluster_row, kubelet):
+            for each in (forged, unknown, strange, garbage):
+                kubelet.events.put_nowait(WatchEvent("ADDED", each))
+            await asyncio.sleep(0.2)
+
+        assert await rows() == []
+        assert kubelet.requests == []
+
+    async def test_a_new_collector_closes_what_the_old_one_left_open(self, job, cluster_row, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"one"), (2, b"two")])
+        kubelet = Kubelet()
+
+        async with Running(cluster_row, kubelet):
+            await until(lambda: all_complete(1))
+
+        assert texts(row) == [b"one", b"two", b"The pod was deleted before the end of its log was collected."]
+
+    async def test_a_collector_that_starts_again_goes_on_where_the_file_ends(self, job, cluster_row, pod):
+        kubelet = Kubelet()
+        lines = [line(i // 5, b"%d" % i) for i in range(40)]
+        kubelet.files["train-0", "main"] = []
+        for upto in (10, 23, 40):
+            async with Running(cluster_row, kubelet):
+                kubelet.events.put_nowait(WatchEvent("ADDED", pod(states=[("main", "running")])))
+                kubelet.files["train-0", "main"] += lines[len(kubelet.files["train-0", "main"]) : upto]
+                await asyncio.sleep(0.1)
+
+        (row,) = await rows()
+        assert texts(row) == [b"%d" % i for i in range(40)]
+        assert row.line_count == 40
+
+
+async def _has(number):
+    found = await rows()
+    return len(found) == number and all(row.line_count for row in found)
+
+
+class TestContainerStates:
+    @pytest.mark.parametrize(
+        ("given", "restart", "is_dead", "has_previous"),
+        [
+            (status("main", "running"), 0, False, False),
+            (status("main", "terminated"), 0, True, False),
+            (status("main", "running", 2, "terminated"), 2, False, True),
+            (status("main", "waiting", 2, "terminated"), 2, True, False),
+        ],
+    )
+    def test_reads_the_instance_whose_log_the_node_serves(self, given, restart, is_dead, has_previous):
+        (state,) = container_states({"status": {"containerStatuses": [given]}})
+
+        assert (state.restart, state.is_dead, state.has_previous) == (restart, is_dead, has_previous)
+
+    def test_a_container_that_never_started_has_no_log(self):
+        assert not list(container_states({"status": {"containerStatuses": [status("main", "waiting")]}}))
+        assert not list(container_states({}))
+
+
+class TestWarden:
+    async def test_only_the_holder_of_the_lease_collects(self, cluster_row, monkeypatch, hot_redis):
+        opened = []
+
+        class Silent(Kubelet):
+            def __init__(self, cluster):
+                super().__init__()
+                opened.append(cluster.slug)
+
+        monkeypatch.setattr(collector.gateway, "open_streams", Silent)
+        await database_sync_to_async(leases.acquire)(cluster_row, collector.PURPOSE, "somebody", 60)
+        task = asyncio.create_task(Warden(holder="me").run())
+        await asyncio.sleep(0.2)
+        assert opened == []
+        await database_sync_to_async(leases.release)(cluster_row, collector.PURPOSE, "somebody")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        task = asyncio.create_task(Warden(holder="me").run())
+        await until(lambda: _opened(opened))
+        holder = await database_sync_to_async(lambda: Lease.objects.get().holder)()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert holder == "me"
+        assert not await database_sync_to_async(Lease.objects.exists)()
+
+
+async def _opened(opened):
+    return bool(opened)
