@@ -23,14 +23,15 @@ class AuditRefusals:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         # The address of the connection, which the ASGI server settles behind trusted proxies: a header anybody can
         # send is no evidence.
         structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR") or None)
-        if iscoroutinefunction(self):
+        if self.is_async:
             return self.answer_async(request)
         response = self.get_response(request)
         record_refusal(request, response)

@@ -50,7 +50,7 @@ def person(username: str) -> User | None:
 
 def may_still_connect(*, user: Any, token: ApiToken | None, session: Any) -> User | None:
     """The person behind an open socket, read anew, or None when their account, token or session has ended."""
-    fresh = User.objects.filter(pk=getattr(user, "pk", None), is_active=True).first()
+    fresh = User.objects.filter(pk=getattr(user, "pk", None) or 0, is_active=True).first()
     if fresh is None:
         return None
     if token is not None:

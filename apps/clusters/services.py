@@ -171,7 +171,7 @@ def _record_nodes(cluster: Cluster, seen: list[NodeFacts]) -> None:
     Node.objects.filter(pk__in=[node.pk for node in known.values()]).delete()
 
 
-def _give_up_default(*, but: int | None = None) -> None:
+def _give_up_default(*, but: int = 0) -> None:
     Cluster.objects.filter(is_default=True).exclude(pk=but).update(is_default=False)
 
 

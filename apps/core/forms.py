@@ -5,7 +5,7 @@ from django import forms
 from .errors import DomainError, InvalidInput
 
 
-def take_errors(form: forms.Form, refusal: DomainError) -> None:
+def take_errors(form: forms.BaseForm, refusal: DomainError) -> None:
     """Put each message of `refusal` at the field its path begins with, or above the form."""
     if not isinstance(refusal, InvalidInput):
         form.add_error(None, str(refusal))

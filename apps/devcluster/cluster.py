@@ -141,6 +141,7 @@ async def running(options: Options, data_dir: Path) -> AsyncIterator[dict[str, s
             stack.callback(controller.queue.close)
         stack.push_async_callback(kubelet.stop)
         await informers.synced()
+        kubelet.forget_unknown()
         if warning := context.sandbox.warning:
             log.warning(warning)
         yield {"url": api.url, "kubeconfig": str(api.kubeconfig_path), "data_dir": str(data_dir)}

@@ -56,7 +56,7 @@ class SecretForm(forms.Form):
 
 class OpaqueSecretForm(SecretForm):
     kind = SecretKind.OPAQUE
-    data = forms.CharField(
+    data = forms.CharField(  # type: ignore[assignment]  # Django lifts fields out of the class.
         label=_("Values"),
         max_length=MAX_BYTES * 2,
         strip=False,

@@ -52,7 +52,7 @@ def projects_of(user: Any, limit: int = LISTED) -> list[ProjectOfUser]:
     """What a switcher shows: visible projects by slug, with role and permissions; a constant number of queries."""
     projects = list(with_role_of(user, access.projects_for(user))[:limit])
     held = permissions_by_project(user, projects)
-    return [ProjectOfUser(project, project.own_role or "", held[project.pk]) for project in projects]
+    return [ProjectOfUser(project, getattr(project, "own_role", "") or "", held[project.pk]) for project in projects]
 
 
 def permissions_by_project(user: Any, projects: Iterable[Project]) -> dict[int, frozenset[str]]:

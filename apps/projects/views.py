@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.generic import TemplateView, View
 
 from apps.accounts.selectors import person
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, InvalidInput
 from apps.core.forms import take_errors
 
 from . import access, refusal, selectors, services
@@ -84,7 +84,9 @@ class ChangeRole(OneMember):
 
     def act(self, request: HttpRequest, member: Membership) -> str:
         form = RoleForm(request.POST)
-        role = form.cleaned_data["role"] if form.is_valid() else ""
+        if not form.is_valid():
+            raise InvalidInput({"role": _("There is no such role.")})
+        role = form.cleaned_data["role"]
         changed = services.set_role(project=self.project, user=member.user, role=role, actor=request.user)
         return _("%(user)s is now %(role)s.") % {
             "user": member.user.display_name,

@@ -99,7 +99,7 @@ def _policy(tenancy: Tenancy, name: str, **spec: Any) -> Manifest:
 
 
 def _network_policies(tenancy: Tenancy) -> list[Manifest]:
-    neighbours = [{"podSelector": {}}]
+    neighbours: list[dict[str, Any]] = [{"podSelector": {}}]
     dns = [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
         {"ipBlock": {"cidr": NODE_LOCAL_DNS}},

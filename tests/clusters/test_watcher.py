@@ -37,8 +37,9 @@ def seen(monkeypatch):
 
 
 @pytest.fixture
-def run(cluster_row, django_capture_on_commit_callbacks):
+def run(cluster_row, django_capture_on_commit_callbacks, monkeypatch):
     """Let a watch of pods go round `rounds` times, with things happening in between."""
+    monkeypatch.setattr(watcher, "close_old_connections", lambda: None)  # It would end the test's own transaction.
 
     def go(rounds, between=lambda round_: None, may_run=lambda: True):
         pauses = []

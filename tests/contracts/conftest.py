@@ -1,9 +1,10 @@
 """The servers a contract is held against: the fake, the development cluster, and a real one when one is named."""
 
-import asyncio
 import contextlib
+import json
 import os
-import threading
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.clusters.gateway import Gateway, NotFound, ObjectRef, Streams
+from apps.clusters.gateway import Forbidden, Gateway, NotFound, ObjectRef, Streams
 from apps.clusters.gateway.client import KubernetesGateway
 from apps.clusters.gateway.fake import FakeGateway, FakeStreams
 from apps.clusters.gateway.kubeconfig import inline_files
@@ -45,7 +46,7 @@ def server(request, tmp_path_factory) -> Iterator[Server]:
         yield Server("fake", f"contract-{uuid.uuid4()}", runs_pods=False)
     elif request.param == "devcluster":
         with _devcluster(tmp_path_factory.mktemp("devcluster")) as kubeconfig:
-            yield Server("devcluster", kubeconfig, runs_pods=False)
+            yield Server("devcluster", kubeconfig, runs_pods=True)
     else:
         path = os.environ.get("CUBE_TEST_KUBECONFIG")
         if not path:
@@ -59,7 +60,8 @@ def namespace(server) -> Iterator[str]:
     """A namespace of our own, ready to be used, gone afterwards."""
     gateway, name = server.gateway(), f"cube-contract-{uuid.uuid4().hex[:8]}"
     gateway.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    wait_for(lambda: gateway.get(ObjectRef("v1", "ServiceAccount", "default", name)))
+    # The account is there before admission has seen it, so ask for what the tests will do.
+    wait_for(lambda: gateway.create(probe_pod(name), dry_run=True))
     yield name
     gateway.delete(ObjectRef("v1", "Namespace", name))
 
@@ -69,6 +71,12 @@ def gateway(server) -> Gateway:
     return server.gateway()
 
 
+def probe_pod(namespace):
+    meta = {"name": "probe", "namespace": namespace}
+    spec = {"containers": [{"name": "main", "image": "registry.invalid/never:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
 def wait_for(ask, *, seconds: float = 30.0):
     """Ask again until it answers something true: controllers of a real cluster take their time."""
     deadline = time.monotonic() + seconds
@@ -76,7 +84,7 @@ def wait_for(ask, *, seconds: float = 30.0):
         try:
             if answer := ask():
                 return answer
-        except NotFound:
+        except (NotFound, Forbidden):
             pass
         if time.monotonic() > deadline:
             raise AssertionError(f"not so within {seconds} s")
@@ -85,23 +93,18 @@ def wait_for(ask, *, seconds: float = 30.0):
 
 @contextlib.contextmanager
 def _devcluster(folder: Path) -> Iterator[str]:
-    """The development cluster's API in a thread of its own; the suite skips, with the reason, where it cannot start."""
-    try:
-        from apps.devcluster.api.server import start_api
-    except ImportError as error:
-        pytest.skip(f"the development cluster is not there: {error}")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        running = asyncio.run_coroutine_threadsafe(start_api(folder, 0, None), loop).result(30)
-    except Exception as error:  # noqa: BLE001  Whatever keeps it from starting is the reason to tell.
-        loop.call_soon_threadsafe(loop.stop)
-        pytest.skip(f"the development cluster cannot start: {error!r}")
-    try:
-        path = Path(running.kubeconfig_path)
-        yield inline_files(path.read_text(), path.parent)
-    finally:
-        asyncio.run_coroutine_threadsafe(running.close(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+    """The whole development cluster as a process; the suite skips, with the reason, where it cannot start."""
+    command = [sys.executable, "-m", "apps.devcluster", "start", "--data-dir", str(folder)]
+    root = Path(__file__).resolve().parents[2]
+    with (folder / "stderr").open("w+") as said:
+        process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=said, text=True)  # noqa: S603
+        try:
+            ready = process.stdout.readline()
+            if not ready:
+                said.seek(0)
+                pytest.skip(f"the development cluster cannot start: {said.read()[-300:]}")
+            path = Path(json.loads(ready)["kubeconfig"])
+            yield inline_files(path.read_text(), path.parent)
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -30,7 +30,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
 
     def paginate_queryset(self, queryset: Any) -> list[Cluster] | None:
         page = super().paginate_queryset(queryset)
-        return _with_gpus(page) if page is not None else None
+        return _with_gpus(list(page)) if page is not None else None
 
     def get_object(self) -> Cluster:
         return _with_gpus([super().get_object()])[0]

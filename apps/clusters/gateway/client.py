@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import orjson
 import urllib3
@@ -23,7 +23,7 @@ from .base import (
     WatchEvent,
 )
 from .kubeconfig import Kubeconfig, parse
-from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, selection, watching
+from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, segment, selection, watching
 
 POOL = 16
 FIELD_MANAGER = "cube"
@@ -94,7 +94,7 @@ class KubernetesGateway:
             return
 
     def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/log"
         response = self._send("GET", path, query={"container": container, "limitBytes": str(limit_bytes)})
         try:
             return bytes(response.read(limit_bytes))
@@ -137,11 +137,11 @@ class KubernetesGateway:
             page = {"continue": meta["continue"]}
 
     def _path_of(self, ref: ObjectRef) -> str:
-        return f"{self._path(ref.api_version, ref.kind, ref.namespace)}/{quote(ref.name, safe='')}"
+        return f"{self._path(ref.api_version, ref.kind, ref.namespace)}/{segment(ref.name)}"
 
     def _path(self, api_version: str, kind: str, namespace: str) -> str:
         resource, namespaced = self._resource(api_version, kind)
-        scope = f"/namespaces/{quote(namespace, safe='')}" if namespaced and namespace else ""
+        scope = f"/namespaces/{segment(namespace)}" if namespaced and namespace else ""
         return f"{_root(api_version)}{scope}/{resource}"
 
     def _resource(self, api_version: str, kind: str) -> tuple[str, bool]:
@@ -257,10 +257,10 @@ def _explain(error: Exception) -> str:
         return _("The API server's certificate was not accepted: %s") % text[:300]
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return _("The API server's name cannot be resolved.")
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return _("The API server refuses connections: %s") % text[-120:]
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return _("The API server did not answer within %d seconds.") % CONNECT_SECONDS
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
         return _("The API server stopped answering.")
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return _("The API server refuses connections: %s") % text[-120:]
     return _("The connection to the API server broke: %s") % text[:300]

@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import structlog
@@ -19,7 +18,7 @@ from django.utils.translation import gettext as _
 from .answers import read_object, refusal, status_refusal
 from .base import Manifest, Unavailable, VersionExpired, WatchEvent
 from .kubeconfig import parse
-from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, selection, watching
+from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, segment, selection, watching
 
 WATCH_SECONDS = 300
 LONGEST_BACK_OFF_SECONDS = 30.0
@@ -79,7 +78,7 @@ class KubernetesStreams:
         query |= {"follow": "true"} if follow else {}
         query |= {"previous": "true"} if previous else {}
         query |= {"sinceTime": since_time} if since_time else {}
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/log"
         # A container may be silent for days, so a follow has no read time-out; TCP keep-alive finds dead peers.
         async with self._get(path, query, read_seconds=None if follow else READ_SECONDS) as response:
             async for chunk in response.content.iter_any():

@@ -2,6 +2,11 @@
 
 import socket
 from collections.abc import Mapping
+from urllib.parse import quote
+
+from django.utils.translation import gettext as _
+
+from .base import Invalid
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 20.0
@@ -17,6 +22,14 @@ KEEPALIVE = [
         if hasattr(socket, name)
     ),
 ]
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path. Raises Invalid for what would lead elsewhere; Kubernetes allows none of it."""
+    if name in (".", "..") or "/" in name or "%" in name:
+        message = _("%s cannot be the name of an object.") % repr(name[:100])
+        raise Invalid(message, status=422, reason="Invalid", causes=(("metadata.name", message),))
+    return quote(name, safe="")
 
 
 def selection(labels: Mapping[str, str] | None) -> dict[str, str]:

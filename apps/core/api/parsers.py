@@ -1,7 +1,7 @@
 """Reading request bodies. DRF reads a JSON body whole, whatever its size, so the limit is kept here."""
 
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -43,7 +43,7 @@ class LimitedJSONParser(JSONParser):
             raise RequestDataTooBig(too_large(limit))
         body = Limited(stream, limit, too_large(limit))
         try:
-            value = super().parse(body, media_type, parser_context)
+            value = super().parse(cast("IO[Any]", body), media_type, parser_context)
         except RecursionError:
             raise ParseError(_("The JSON is nested too deeply.")) from None
         if not storable(value):

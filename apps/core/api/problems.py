@@ -122,10 +122,10 @@ def _from_framework(exc: Exception, context: dict[str, Any]) -> Response | None:
         detail = "; ".join(f"{e['field']}: {e['message']}".removeprefix(": ") for e in errors)
         response.data = problem(status=400, title="Invalid input", code="invalid_input", detail=detail, errors=errors)
         return response
-    detail = response.data.get("detail") if isinstance(response.data, dict) else response.data
+    said: Any = response.data.get("detail") if isinstance(response.data, dict) else response.data
     title = TITLES.get(response.status_code, response.status_text)
-    code = CODES.get(type(exc)) or getattr(detail, "code", "refused")
-    text = NOT_FOUND if response.status_code == 404 else str(detail)  # Hidden and missing look alike.
+    code = CODES.get(type(exc)) or str(getattr(said, "code", "refused"))
+    text = NOT_FOUND if response.status_code == 404 else str(said)  # Hidden and missing look alike.
     response.data = problem(status=response.status_code, title=title, code=code, detail=text)
     return response
 

@@ -105,7 +105,7 @@ def _apply(
 
 
 def _same(entry: Object, manager: str, target: Target) -> bool:
-    return entry["manager"] == manager and entry.get("subresource", "") == target.subresource
+    return bool(entry["manager"] == manager and entry.get("subresource", "") == target.subresource)
 
 
 def _entry(manager: str, target: Target, owned: Object) -> Object:

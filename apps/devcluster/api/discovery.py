@@ -122,7 +122,7 @@ def _rows(resource: Resource) -> list[dict[str, Any]]:
 
 
 def _aggregate(registry: Registry, groups: list[tuple[str, list[str]]]) -> dict[str, Any]:
-    items = []
+    items: list[dict[str, Any]] = []
     for group, versions in groups:
         offered = [
             {

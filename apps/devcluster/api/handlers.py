@@ -52,10 +52,11 @@ class Handlers:
             self.registry.find("", "v1", "configmaps"),
         )
 
-        def furnish(namespace: Object) -> None:
-            name = namespace["metadata"]["name"]
-            if "deletionTimestamp" in namespace["metadata"]:
-                return
+        def furnish(namespace: Object | None) -> None:
+            name = namespace["metadata"]["name"] if namespace else ""
+            found = self.store.get("namespaces", "", name)
+            if found is None or "deletionTimestamp" in found.obj["metadata"]:
+                return  # it went, or began to go, before its turn came
             if self.store.get("serviceaccounts", name, "default") is None:
                 account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
                 self.objects.create(accounts, name, account, Call(SYSTEM))
@@ -73,8 +74,8 @@ class Handlers:
             if event.resource == "namespaces" and event.type == "ADDED":
                 asyncio.get_running_loop().call_soon(furnish, event.now.obj)
             elif gone and event.resource in ("serviceaccounts", "configmaps"):
-                if (namespace := self.store.get("namespaces", "", event.key[0])) is not None:
-                    asyncio.get_running_loop().call_soon(furnish, namespace.obj)
+                namespace = self.store.get("namespaces", "", event.key[0])
+                asyncio.get_running_loop().call_soon(furnish, namespace.obj if namespace else None)
 
         for namespace in self.store.each("namespaces"):
             furnish(namespace)

@@ -29,6 +29,8 @@ async def serve(handlers: Handlers, request: web.Request, target: Target, verb: 
     options = _options(request)
     pod = handlers.objects.find(target.resource, target.namespace, target.name).obj
     container = _container(pod, target.name, request.query.get("container", ""))
+    if not pod["spec"].get("nodeName"):
+        return web.Response(status=204)  # Nobody has a log to give yet (recording pod_unschedulable).
     _started(pod, target.name, container)
     if handlers.node is None:
         raise errors.not_implemented("logs without a node")
@@ -111,8 +113,6 @@ def _container(pod: Object, name: str, wanted: str) -> str:
 def _started(pod: Object, name: str, container: str) -> None:
     """Before there is a process there is no log; the node knows the rest."""
     status = pod.get("status") or {}
-    if not pod["spec"].get("nodeName"):
-        raise errors.bad_request(f"pod {name} does not have a host assigned")
     listed = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     found = next((c for c in listed if c["name"] == container), None)
     if found is None:

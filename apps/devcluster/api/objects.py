@@ -231,9 +231,9 @@ class Objects:
         if not finalizers and not grace and not self._held(resource, stored.obj):
             gone = stored if call.dry_run else self.store.remove(resource.key, (namespace, name))
             return gone, True
-        if started and not self._shortens(metadata, grace, options):
-            if finalizers == (metadata.get("finalizers") or []):
-                return stored, False
+        unchanged = finalizers == (metadata.get("finalizers") or [])
+        if started and unchanged and not self._shortens(metadata, grace, options):
+            return stored, False
         obj = copy_of(stored)
         self._mark(resource, obj, grace, finalizers, started)
         if call.dry_run:

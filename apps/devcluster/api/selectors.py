@@ -51,7 +51,8 @@ def _complaint(rest: str) -> str:
 
 def _label_term(found: re.Match[str]) -> Callable[[dict[str, str]], bool]:
     if found["absent"]:
-        return lambda got, key=found["nokey"]: key not in got
+        absent = found["nokey"]
+        return lambda got: absent not in got
     key, op = found["key"], found["op"]
     if found["set"]:
         values = {value.strip() for value in found["values"].split(",")}
@@ -82,7 +83,7 @@ FIELDS: dict[str, dict[str, str]] = {
             "status.nominatedNodeName",
         ),
         "",
-    ),  # fmt: skip
+    ),
     "events": dict.fromkeys(
         (
             "involvedObject.kind",
@@ -98,7 +99,7 @@ FIELDS: dict[str, dict[str, str]] = {
             "type",
         ),
         "",
-    ),  # fmt: skip
+    ),
     "secrets": {"type": ""},
     "namespaces": {"status.phase": ""},
     "nodes": {"spec.unschedulable": ""},

@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 V1_MEMORY = Path("/sys/fs/cgroup/memory")
 V2_ROOT = Path("/sys/fs/cgroup")
 
@@ -72,12 +74,12 @@ class Cgroups:
         return group
 
     def sweep(self) -> None:
-        """Remove what earlier runs left; occupied cgroups refuse and stay."""
-        if self._make is not None:
-            for path in self._make[0].iterdir():
-                if path.is_dir():
-                    with contextlib.suppress(OSError):
-                        path.rmdir()
+        """Remove what runs that are over left; several devclusters share the parent, so theirs are let be."""
+        for path in self._make[0].iterdir() if self._make else ():
+            owner = path.name.split("-")[0]
+            if path.is_dir() and owner.isdigit() and not psutil.pid_exists(int(owner)):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
 
     @staticmethod
     def _detect() -> tuple[Path, str, str] | None:

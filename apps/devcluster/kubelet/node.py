@@ -64,6 +64,14 @@ class Kubelet:
         self._pods.subscribe(self._on_pod)
         self._context.slices.subscribe(self._on_slice)
 
+    def forget_unknown(self) -> None:
+        """Remove the folders of pods deleted while we were away; to be called once the pods are known."""
+        known = {pod["metadata"]["uid"] for pod in self._pods.items.values()}
+        parent = self._context.pod_folder("")
+        for folder in parent.iterdir() if parent.is_dir() else ():
+            if folder.name not in known:
+                volumes.remove(folder)
+
     async def stop(self) -> None:
         """Kill every container and let the workers end; statuses are written at the next start."""
         for task in self._tasks.values():
@@ -86,6 +94,9 @@ class Kubelet:
             worker.update(pod)
             if worker.finished and pod["metadata"].get("deletionTimestamp") and uid not in self._tasks:
                 self._background(worker.confirm_deletion(), uid)
+        elif node and node not in self._context.nodes and pod["metadata"].get("deletionTimestamp"):
+            # Bound to a node that is not there: nobody else would confirm, and its namespace would never go.
+            self._background(PodWorker(self._context, pod).confirm_deletion(), uid)
         elif node in self._context.nodes:
             self._workers[uid] = worker = PodWorker(self._context, pod)
             if pod["metadata"].get("deletionTimestamp"):
@@ -194,6 +205,7 @@ class Kubelet:
         start = int(since.timestamp() * 1_000_000) * 1000 if since else None
         options = LogOptions(follow, tail_lines, start, timestamps, limit_bytes)
         path = self._context.pod_folder(worker.uid) / container / f"{number}.log"
+        yield b""  # The log exists: whoever follows a silent container gets its headers now.
         async for block in read_log(path, options, live):
             yield block
 

@@ -7,7 +7,7 @@ env and working directory are replaced by the folders that hold the volumes, and
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import re
 import subprocess
@@ -114,9 +114,9 @@ class Sandbox:
             "status_fd": status_fd,
             "enter": enter,
         }
-        descriptor, path = tempfile.mkstemp(prefix="launch-", suffix=".json", dir=run)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file)
+        descriptor, path = tempfile.mkstemp(prefix="launch-", suffix=".spec", dir=run)
+        with os.fdopen(descriptor, "wb") as file:
+            marshal.dump(document, file)
         return [sys.executable, "-I", "-S", LAUNCHER, path]
 
     @staticmethod

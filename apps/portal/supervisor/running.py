@@ -37,7 +37,8 @@ class Supervisor:
     def listen(self) -> None:
         """Ctrl-C and SIGTERM ask to stop; asked twice, everything is killed at once."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._asked_to_stop)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants us to outlive the terminal
+                signal.signal(number, self._asked_to_stop)
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():

@@ -55,7 +55,8 @@ class NewSecretSerializer(StrictSerializer):
     """All keys of a secret: those it held before are replaced. Registry credentials: server, username, password."""
 
     kind = serializers.ChoiceField(choices=SecretKind.choices, default=SecretKind.OPAQUE)
-    data = serializers.DictField()  # The service says what is wrong with each key.
+    # The service says what is wrong with each key.
+    data = serializers.DictField()  # type: ignore[assignment]  # DRF lifts fields out of the class.
 
 
 class ProjectOfUserSerializer(serializers.Serializer):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
@@ -21,8 +21,6 @@ from apps.portal import demo, laptop
 from apps.portal.supervisor import AlreadyRunning, StartFailed, Supervisor, only_one
 from apps.portal.supervisor.running import StopRequested
 from apps.portal.supervisor.valkey import answers
-
-LOOPS = frozenset({"watch_cluster", "collect_logs"})  # of rooms an installation may leave out
 
 
 class Command(BaseCommand):
@@ -94,8 +92,7 @@ class Command(BaseCommand):
                 supervisor.wait_until_ready("devcluster")
             _register_cluster(laptop.devcluster_kubeconfig() if embedded_cluster else Path(settings.CUBE_KUBECONFIG))
         for program in (laptop.watcher(), laptop.collector(), laptop.beat()):
-            if program.name not in LOOPS or program.name in get_commands():
-                supervisor.start(program)
+            supervisor.start(program)
         self.first_job: int | None = None
         self.demo: demo.Demo | None = None
         if with_demo:
