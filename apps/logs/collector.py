@@ -88,6 +88,9 @@ class Collector:
                     await self._see(event)
                 except store.UnsafePath as error:
                     logger.warning("log_of_strange_pod_refused", error=str(error))
+                except Exception:  # A job deleted meanwhile, a database that was away: `_adopt` looks at the pod again.
+                    logger.exception("log_pod_event_failed")
+                    self._jobs.clear()
         finally:
             for task in (*helpers, *self._tasks.values()):
                 task.cancel()
@@ -106,6 +109,8 @@ class Collector:
             if self._names.get(place) == uid:
                 del self._names[place]
             self._tell(uid, is_gone=True, is_leaving=True)
+            self._done = {key for key in self._done if key[0] != uid}
+            self._jobs.pop((meta.get("labels") or {}).get(labels.UID, ""), None)
             return
         if (before := self._names.get(place)) not in (None, uid):
             self._tell(before, is_gone=True, is_replaced=True)

@@ -10,7 +10,7 @@ import orjson
 from channels.db import database_sync_to_async
 
 from . import hub, selectors, store
-from .lines import KIND_WORDS, PART, Line
+from .lines import GAP, KIND_WORDS, PART, Line
 from .models import LogStream
 
 PAGE_BYTES = 64 * 1024
@@ -103,7 +103,10 @@ def _page(lines: Iterator[Line], write: Writer) -> bytes:
 
 # -- forms -----------------------------------------------------------------------------------------------------------
 def as_text(*, timestamps: bool) -> Callable[[list[LogStream]], Writer]:
-    """Lines as the containers wrote them; with `[pod]` or `[rank]` in front when there are several streams."""
+    """Lines as the containers wrote them; with `[pod]` or `[rank]` in front when there are several streams.
+
+    A gap row stands between dashes, so that it is not taken for the container's.
+    """
 
     def writer(streams: list[LogStream]) -> Writer:
         names = {stream.pk: f"[{_name_of(stream, streams)}] ".encode() for stream in streams}
@@ -113,10 +116,13 @@ def as_text(*, timestamps: bool) -> Callable[[list[LogStream]], Writer]:
 
         def write(line: Line) -> bytes:
             head = names[line.stream] + (line.stamp + b" " if timestamps else b"")
-            if line.stream in inside and line.kind in (PART, b"o"):
-                head = b""
-            inside.add(line.stream) if line.kind == PART else inside.discard(line.stream)
-            return head + line.text + (b"" if line.kind == PART else b"\n")
+            continues = line.stream in inside
+            inside.discard(line.stream)
+            if line.kind == GAP:
+                return (b"\n" if continues else b"") + head + b"--- " + line.text + b" ---\n"
+            if line.kind == PART:
+                inside.add(line.stream)
+            return (b"" if continues else head) + line.text + (b"" if line.kind == PART else b"\n")
 
         return write
 

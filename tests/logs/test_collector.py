@@ -196,6 +196,31 @@ class TestCollector:
         assert row.line_count == 40
 
 
+class TestOverTheGatewaysFake:
+    async def test_collects_through_cuts_what_the_cluster_logged(self, cluster_row, cluster, pod, namespace):
+        await database_sync_to_async(cluster.add)(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        )
+        manifest = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "main"}]}}
+        manifest |= pod(states=[("main", "running")])
+        del manifest["metadata"]["uid"]
+        await database_sync_to_async(cluster.add)(manifest)
+        ref = collector.gateway.ObjectRef("v1", "Pod", "train-0", namespace)
+        async with Running(cluster_row, collector.gateway.open_streams(cluster_row)):
+            for i in range(60):
+                cluster.write_log(namespace, "train-0", "main", f"line {i}")
+                if i % 10 == 9:
+                    cluster.cut_follows()
+                await asyncio.sleep(0.005)
+            cluster.end_log(namespace, "train-0", "main")
+            cluster.set_status(ref, {"phase": "Succeeded", **pod(states=[("main", "terminated")])["status"]})
+
+            await until(lambda: all_complete(1))
+
+        (row,) = await rows()
+        assert texts(row) == [b"line %d" % i for i in range(60)]
+
+
 async def _has(number):
     found = await rows()
     return len(found) == number and all(row.line_count for row in found)

@@ -3,6 +3,8 @@
 
 import asyncio
 import random
+import tempfile
+from pathlib import Path
 
 import orjson
 import pytest
@@ -17,7 +19,7 @@ from apps.logs.routing import websocket_urlpatterns
 from apps.logs.viewing import Viewing, frames, in_order
 from tests.sockets import Socket
 
-from .conftest import record, stamp
+from .conftest import record, stamp, start_valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -329,6 +331,40 @@ class TestSlowViewers:
 
         assert [line["m"] for line in lines] == ["two"]
         writer.file.close()
+
+    async def test_a_killed_redis_is_met_again_and_nothing_is_missing(
+        self, watch, job, make_stream, settings, monkeypatch
+    ):
+        monkeypatch.setattr(hub, "LOOK_SECONDS", 60)  # Only the hot path may bring the lines.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "s"
+            server = start_valkey(path)
+            settings.CUBE_REDIS_URL = f"unix://{path}"
+            row = await database_sync_to_async(make_stream)([(1, b"one")])
+            socket, _ = await watch()
+            lines, _ = await read_lines(socket, 1)
+            publisher = hot.Publisher()
+            file = store.Appender(row.source)
+
+            def write(text):
+                file.append([record(2, text)])
+                publisher.offer(job.uid, encode(row.pk, file.lines - 1, [record(2, text)]))
+
+            write(b"two")
+            lines += (await read_lines(socket, 1))[0]
+            server.kill()
+            server.wait()
+            write(b"while away")
+            await asyncio.sleep(0.3)
+            server = start_valkey(path)  # empty: it kept nothing
+            write(b"back")
+            lines += (await read_lines(socket, 2))[0]
+            await publisher.close()
+            file.close()
+            server.kill()
+            server.wait()
+
+        assert [line["m"] for line in lines] == ["one", "two", "while away", "back"]
 
 
 class TestPublisher:

@@ -1,9 +1,8 @@
 from django.urls import path
 
-from .views import JobLogViewSet
+from .views import JobLogViewSet, JobLogWithoutSlash
 
-log = JobLogViewSet.as_view({"get": "retrieve"})
 urlpatterns = [
-    path("jobs/<uuid:uid>/logs/", log, name="job-logs"),
-    path("jobs/<uuid:uid>/logs", log),
+    path("jobs/<uuid:uid>/logs/", JobLogViewSet.as_view({"get": "retrieve"}), name="job-logs"),
+    path("jobs/<uuid:uid>/logs", JobLogWithoutSlash.as_view({"get": "retrieve"})),
 ]
