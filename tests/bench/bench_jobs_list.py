@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -115,6 +116,7 @@ def measure(user: Any, path: str) -> tuple[list[float], set[int]]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a time limit cleans up too
     with database() as (url, is_postgres):
         os.environ.update(CUBE_TEST_DATABASE_URL=url, DJANGO_SETTINGS_MODULE="cube.settings.test")
         import django

@@ -7,6 +7,7 @@ QUICK=1: 200 submissions.
 import asyncio
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -110,6 +111,7 @@ def kubernetes_jobs(cube: running.Cube) -> Counter[str]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a time limit cleans up too
     folder = Path(tempfile.mkdtemp(prefix="cube-bench-"))
     try:
         with running.running(folder / "data", CUBE_API_RATE="1000000/min") as cube:
