@@ -35,9 +35,7 @@ class Resource:
     api_version: str = "v1"
     kind: str = ""
 
-    def path(
-        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
-    ) -> str:
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of a collection, an object or one of its subresources."""
         root = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
         parts = [
@@ -152,9 +150,7 @@ class Client:
             return await self.call("DELETE", resource.path(namespace, name), options or {})
         return {}
 
-    async def list(
-        self, resource: Resource, namespace: str | None = None, **query: str
-    ) -> tuple[list[Object], str]:
+    async def list(self, resource: Resource, namespace: str | None = None, **query: str) -> tuple[list[Object], str]:
         """All objects, page by page, and the list's resourceVersion."""
         items: list[Object] = []
         query = {"limit": str(PAGE), **query}
@@ -241,9 +237,7 @@ class Informer:
                 # A server that ends every watch at once must not be asked in a tight loop.
                 failures += time.monotonic() - started < 1
             except ApiError as error:
-                version = (
-                    ""  # Most often 410: the version is too old. Listing again is the documented way back.
-                )
+                version = ""  # Most often 410: the version is too old. Listing again is the documented way back.
                 failures += error.code != 410
                 log.debug("watch of %s: %s", self.resource.plural, error)
             except (aiohttp.ClientError, ConnectionError, OSError):

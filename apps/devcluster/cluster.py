@@ -180,9 +180,7 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def main(options: Options) -> int:
     """Run in the foreground; the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(run(options))
     except AlreadyRunningError as error:

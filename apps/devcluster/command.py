@@ -17,22 +17,14 @@ STOP_SECONDS = 15.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs and their options."""
     parser.add_argument("verb", choices=["start", "stop", "status", "kubeconfig", "reset"])
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("var/devcluster"), help="where everything is kept"
-    )
-    parser.add_argument(
-        "--port", type=int, default=0, help="of the HTTPS API on 127.0.0.1; 0 picks a free one"
-    )
-    parser.add_argument(
-        "--node", action="append", default=[], metavar="name=a,cpu=8,memory=32Gi,label=key:value"
-    )
+    parser.add_argument("--data-dir", type=Path, default=Path("var/devcluster"), help="where everything is kept")
+    parser.add_argument("--port", type=int, default=0, help="of the HTTPS API on 127.0.0.1; 0 picks a free one")
+    parser.add_argument("--node", action="append", default=[], metavar="name=a,cpu=8,memory=32Gi,label=key:value")
     parser.add_argument("--pretend-gpus", default="", metavar="N[:TYPE]", help="nodes claim this many GPUs")
     parser.add_argument(
         "--deny-image", action="append", default=[], metavar="GLOB", help="images that cannot be pulled"
     )
-    parser.add_argument(
-        "--no-isolation", action="store_true", help="no namespaces, even where they are possible"
-    )
+    parser.add_argument("--no-isolation", action="store_true", help="no namespaces, even where they are possible")
 
 
 def run(options: argparse.Namespace) -> int:

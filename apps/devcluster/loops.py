@@ -150,9 +150,7 @@ class Recorder:
             if key in self._counts:
                 name, count = self._counts[key]
                 self._counts[key] = (name, count + 1)
-                await self._client.patch(
-                    EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now()}
-                )
+                await self._client.patch(EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now()})
                 return
             name = f"{meta['name']}.{secrets.token_hex(8)}"
             self._remember(key, name)

@@ -45,8 +45,6 @@ def pretend_gpus(nodes: list[Node], text: str) -> list[Node]:
     int(count)
     labels = {"nvidia.com/gpu.product": kind, "gpu-type": kind} if kind else {}
     return [
-        node
-        if GPU in node.resources
-        else Node(node.name, node.resources | {GPU: count}, node.labels | labels)
+        node if GPU in node.resources else Node(node.name, node.resources | {GPU: count}, node.labels | labels)
         for node in nodes
     ]

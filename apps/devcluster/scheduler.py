@@ -176,9 +176,7 @@ class Scheduler:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            order = sorted(
-                self._waiting.values(), key=lambda p: (-(p["spec"].get("priority") or 0), _queued(p))
-            )
+            order = sorted(self._waiting.values(), key=lambda p: (-(p["spec"].get("priority") or 0), _queued(p)))
             free = self._free() if order else {}
             for pod in order:
                 if pod["metadata"]["uid"] in self._waiting:
@@ -186,9 +184,7 @@ class Scheduler:
 
     def _free(self) -> dict[str, dict[str, Decimal]]:
         free = {
-            node["metadata"]["name"]: {
-                key: parse(value) for key, value in node["status"]["allocatable"].items()
-            }
+            node["metadata"]["name"]: {key: parse(value) for key, value in node["status"]["allocatable"].items()}
             for node in self._nodes.items.values()
             if (node.get("status") or {}).get("allocatable")
         }

@@ -48,7 +48,8 @@ def tell_browsers(event: JobStatusChanged) -> None:
         "status": event.status,
         "version": event.version,
     }
-    push(f"job.{event.job_id}", message)
+    if event.version:  # Nobody can be on the page of a job that was saved a moment ago.
+        push(f"job.{event.job_id}", message)
     push(f"project.{event.project_id}.jobs", message)
 
 

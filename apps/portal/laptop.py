@@ -60,6 +60,7 @@ def devcluster() -> Program:
         ready=lambda: devcluster_kubeconfig().exists() and listens(port),
         grace_seconds=3.5,
         orphan_signal=signal.SIGTERM,  # It ends the pods it runs before it goes.
+        nice=10,  # Training on this very machine must not make its pages slow.
     )
 
 
@@ -84,6 +85,7 @@ def worker() -> Program:
             *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
         ),
         ready=lambda: bool(current_app.control.ping(timeout=0.5, limit=1)),
+        nice=5,
     )
 
 

@@ -5,8 +5,15 @@ from typing import Any
 from django.contrib.auth.models import Permission
 from django.db.models import Q, QuerySet
 
+from apps.accounts.roles import grants
+
 from .models import Project, ProjectGroupObjectPermission, ProjectUserObjectPermission
 from .roles import ALL
+
+
+def everywhere(user: Any, perm: str) -> bool:
+    """Whether a platform role gives `perm` in all projects. Computed from the role: it asks no database."""
+    return bool(user.is_superuser) or grants(getattr(user, "platform_role", ""), f"projects.{perm}")
 
 
 def projects_for(user: Any, perm: str = "view_project") -> QuerySet[Project]:
@@ -16,7 +23,7 @@ def projects_for(user: Any, perm: str = "view_project") -> QuerySet[Project]:
     """
     if not user.is_authenticated or not user.is_active:
         return Project.objects.none()
-    if user.has_perm(f"projects.{perm}"):
+    if everywhere(user, perm):
         return Project.objects.all()
     named = {"permission__codename": perm, "permission__content_type__app_label": "projects"}
     own = ProjectUserObjectPermission.objects.filter(user=user, **named)
@@ -35,7 +42,7 @@ def permissions_in(user: Any, project: Project) -> frozenset[str]:
     """Every project permission `user` holds in `project`, in one query, for pages that show or hide verbs."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    general = frozenset(perm for perm in ALL if user.has_perm(f"projects.{perm}"))
+    general = frozenset(perm for perm in ALL if everywhere(user, perm))
     if general == ALL:
         return general
     mine = Q(projectuserobjectpermission__user=user, projectuserobjectpermission__content_object=project)

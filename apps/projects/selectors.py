@@ -57,7 +57,7 @@ def projects_of(user: Any, limit: int = LISTED) -> list[ProjectOfUser]:
 
 def permissions_by_project(user: Any, projects: Iterable[Project]) -> dict[int, frozenset[str]]:
     """`access.permissions_in` for many projects at once, in two queries."""
-    general = frozenset(perm for perm in ALL if user.has_perm(f"projects.{perm}"))
+    general = frozenset(perm for perm in ALL if access.everywhere(user, perm))
     held: dict[int, set[str]] = defaultdict(set)
     keys = [project.pk for project in projects]
     if general != ALL and keys:

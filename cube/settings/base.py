@@ -89,9 +89,10 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
+    # First, because it is the only one that must run in the event loop: every change between the loop and threads costs.
+    "servestatic.middleware.ServeStaticMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

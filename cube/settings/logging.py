@@ -17,11 +17,22 @@ SHARED = [
 ]
 
 
+# One line when a request or task has ended tells all that the line at its beginning did.
+REPETITIVE = frozenset({"request_started", "task_enqueued", "task_started", "task_received"})
+
+
+def drop_repetitive(logger: Any, method: str, event: Any) -> Any:
+    if event.get("event") in REPETITIVE:
+        raise structlog.DropEvent
+    return event
+
+
 def logging_config(*, format: str, level: str) -> dict[str, Any]:
     """A dictConfig for stdlib and structlog loggers alike. `format` is "json" or "console"."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            drop_repetitive,
             *SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

@@ -21,9 +21,7 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a fo
 PROTECTED_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
-def admit(
-    store: Store, resource: Resource, namespace: str, obj: Object, old: Object | None, call: Call
-) -> None:
+def admit(store: Store, resource: Resource, namespace: str, obj: Object, old: Object | None, call: Call) -> None:
     """Mutating plug-ins: may change the object, may refuse."""
     if old is None and namespace:
         _namespace_lives(store, resource, namespace, obj)
@@ -35,9 +33,7 @@ def admit(
         _limit_ranges(store, namespace, obj)
 
 
-def check(
-    store: Store, resource: Resource, namespace: str, obj: Object, old: Object | None, call: Call
-) -> None:
+def check(store: Store, resource: Resource, namespace: str, obj: Object, old: Object | None, call: Call) -> None:
     """Validating plug-ins: look at the final object."""
     if resource.key == "pods" and old is None:
         for limit_range in store.each("limitranges", namespace):
@@ -122,9 +118,7 @@ def _priority(store: Store, name: str, spec: Object) -> None:
             raise _refuse(name, f"no PriorityClass with name {wanted} was found")
         found: Object | None = stored.obj
     else:
-        found = max(
-            (c for c in store.each(key) if c.get("globalDefault")), key=lambda c: c["value"], default=None
-        )
+        found = max((c for c in store.each(key) if c.get("globalDefault")), key=lambda c: c["value"], default=None)
         if found is not None:
             spec["priorityClassName"] = found["metadata"]["name"]
     value = found["value"] if found else 0
@@ -154,9 +148,7 @@ def _container_defaults(item: Object, spec: Object) -> list[str]:
     for container in containers(spec):
         resources = container.setdefault("resources", {})
         for part, source, word in (("requests", "defaultRequest", "request"), ("limits", "default", "limit")):
-            missing = {
-                k: v for k, v in (item.get(source) or {}).items() if k not in (resources.get(part) or {})
-            }
+            missing = {k: v for k, v in (item.get(source) or {}).items() if k not in (resources.get(part) or {})}
             if missing:
                 resources[part] = {**(resources.get(part) or {}), **missing}
                 notes.append(f"{', '.join(sorted(missing))} {word} for container {container.get('name')}")

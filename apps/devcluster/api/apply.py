@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Server-side apply: create or merge, remember who set what, refuse to take a field from another applier.
 
 Ownership is kept as `fieldsV1` sets, for appliers only: what PUT and PATCH set is not tracked, so a conflict arises
@@ -52,9 +51,7 @@ def serve(
 
     def merged(obj: Object) -> Object:
         result = _apply(obj, wanted, owned, manager, target, force=force)
-        asked.check_names(
-            target, wanted
-        )  # after the conflicts, in the order in which a real server complains
+        asked.check_names(target, wanted)  # after the conflicts, in the order in which a real server complains
         return result
 
     return objects.update(resource, target.namespace, target.name, merged, call), False, warnings
@@ -81,9 +78,7 @@ def _content(obj: Object) -> Object:
     return {**kept, "metadata": metadata} if metadata else kept
 
 
-def _apply(
-    obj: Object, wanted: Object, owned: Object, manager: str, target: Target, *, force: bool
-) -> Object:
+def _apply(obj: Object, wanted: Object, owned: Object, manager: str, target: Target, *, force: bool) -> Object:
     root = root_of(target.resource) or ""
     entries = list(obj["metadata"].get("managedFields") or [])
     mine = next((e for e in entries if _same(e, manager, target)), None)
@@ -198,9 +193,7 @@ def _matches(item: Any, key: str) -> bool:
     wanted = orjson.loads(key[2:]) if key[:2] in ("k:", "v:") else None
     if key.startswith("v:"):
         return bool(item == wanted)
-    return (
-        isinstance(item, dict) and wanted is not None and all(item.get(k, v) == v for k, v in wanted.items())
-    )
+    return isinstance(item, dict) and wanted is not None and all(item.get(k, v) == v for k, v in wanted.items())
 
 
 def _check_conflicts(
@@ -218,17 +211,10 @@ def _check_conflicts(
                 causes.append((entry["manager"], _dotted(path)))
                 managers.append(entry["manager"])
     if causes:
-        listed = [
-            {"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": p}
-            for m, p in causes
-        ]
+        listed = [{"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": p} for m, p in causes]
         plural = "s" if len(causes) > 1 else ""
-        which = (
-            f": {causes[0][1]}" if len(causes) == 1 else ":\n" + "\n".join(f"- {path}" for _, path in causes)
-        )
-        message = (
-            f'Apply failed with {len(causes)} conflict{plural}: conflict{plural} with "{managers[0]}"{which}'
-        )
+        which = f": {causes[0][1]}" if len(causes) == 1 else ":\n" + "\n".join(f"- {path}" for _, path in causes)
+        message = f'Apply failed with {len(causes)} conflict{plural}: conflict{plural} with "{managers[0]}"{which}'
         raise errors.ApiError(409, "Conflict", message, {"causes": listed})
 
 
@@ -255,11 +241,7 @@ def _dotted(path: Path) -> str:
         if key.startswith("f:"):
             text += f".{key[2:]}"
         elif key.startswith("k:"):
-            text += (
-                "["
-                + ",".join(f"{k}={orjson.dumps(v).decode()}" for k, v in orjson.loads(key[2:]).items())
-                + "]"
-            )
+            text += "[" + ",".join(f"{k}={orjson.dumps(v).decode()}" for k, v in orjson.loads(key[2:]).items()) + "]"
     return text
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Who is asking: the administrator's token, a ServiceAccount's, or nobody in particular; and impersonation."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What the server fills in. Flat defaults are tables; the rest are small functions, one per kind.
 
 Sources: pkg/apis/*/v1/defaults.go and pkg/registry/*/strategy.go of Kubernetes.
@@ -292,9 +291,7 @@ def _addresses(store: Store, obj: Object) -> None:
     spec["clusterIPs"] = [spec["clusterIP"]]
     _put(spec, {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"})
     if spec["type"] in ("NodePort", "LoadBalancer"):
-        used = {
-            p.get("nodePort") for o in store.each("services") for p in o.get("spec", {}).get("ports") or ()
-        }
+        used = {p.get("nodePort") for o in store.each("services") for p in o.get("spec", {}).get("ports") or ()}
         for port in spec.get("ports") or ():
             _put(port, {"nodePort": next(n for n in range(30000, 32768) if n not in used)})
             used.add(port["nodePort"])

@@ -73,10 +73,7 @@ def _groups(registry: Registry, request: web.Request, parts: list[str]) -> web.R
 
 
 def wants_aggregated(request: web.Request) -> bool:
-    return (
-        "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
-        and "v=v2" in request.headers["Accept"]
-    )
+    return "as=APIGroupDiscoveryList" in request.headers.get("Accept", "") and "v=v2" in request.headers["Accept"]
 
 
 def _group(name: str, versions: list[str]) -> dict[str, Any]:
@@ -177,9 +174,7 @@ def _openapi(registry: Registry, path: str) -> web.Response:
     """Enough for kubectl: which kinds exist and that the server validates fields itself. The types are not described."""
     info = {"title": "Kubernetes", "version": "1.36"}
     if path == "/openapi/v3":
-        found = {
-            f"apis/{group}/{version}" for group, versions in registry.groups().items() for version in versions
-        }
+        found = {f"apis/{group}/{version}" for group, versions in registry.groups().items() for version in versions}
         names = sorted(name.replace("apis//", "api/") for name in found)
         listed = {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in names}
         return _json({"paths": listed}, "text/plain; charset=utf-8")

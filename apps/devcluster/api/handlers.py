@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Each verb of the REST API as a handler: read the request, make one call, present the answer."""
 
 from __future__ import annotations
@@ -185,10 +184,7 @@ class Handlers:
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
-        if (
-            resource.key in CREATE_ON_UPDATE
-            and self.store.get(resource.key, target.namespace, target.name) is None
-        ):
+        if resource.key in CREATE_ON_UPDATE and self.store.get(resource.key, target.namespace, target.name) is None:
             stored, status = self.objects.create(resource, target.namespace, obj, call), 201
         else:
             stored = self.objects.update(resource, target.namespace, target.name, lambda _: obj, call)
@@ -212,9 +208,7 @@ class Handlers:
             change, created, warnings = patch.prepare(kind, raw, target.resource), False, []
 
             def changed(obj: Object) -> Object:
-                decoded, found = asked.decode(
-                    request, target, change(obj), b""
-                )  # the schema also drops nulls
+                decoded, found = asked.decode(request, target, change(obj), b"")  # the schema also drops nulls
                 warnings.extend(found)
                 asked.check_names(target, decoded)
                 return decoded
@@ -240,9 +234,7 @@ class Handlers:
         page = await listing.page(self.store, request, target)
         for stored in page.items:
             metadata = stored.obj["metadata"]
-            self.objects.delete(
-                target.resource, metadata.get("namespace", ""), metadata["name"], options, call
-            )
+            self.objects.delete(target.resource, metadata.get("namespace", ""), metadata["name"], options, call)
         await self.store.committed()
         return web.Response(body=presenter.many(page), content_type=presenter.content_type)
 
@@ -250,9 +242,7 @@ class Handlers:
 # Kinds whose PUT may create (AllowCreateOnUpdate in their strategies).
 CREATE_ON_UPDATE = frozenset(("leases.coordination.k8s.io", "endpoints", "events"))
 # Kinds whose deletion answers with the object itself (ReturnDeletedObject in pkg/registry).
-RETURNS_OBJECT = frozenset(
-    ("pods", "services", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts")
-)
+RETURNS_OBJECT = frozenset(("pods", "services", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts"))
 
 
 def _deleted(target: Target, stored: Stored) -> Object:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Lists: selectors, pages, and what a resourceVersion asked for means.
 
 A page continues in the snapshot it began with; the snapshot is rebuilt from today's objects by undoing later changes.

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """GET .../pods/NAME/log: the parameters and their refusals are the server's, the bytes are the node's.
 
 Source: pkg/registry/core/pod/strategy.go (LogLocation) and pkg/apis/core/validation (ValidatePodLogOptions).
@@ -40,9 +39,7 @@ async def serve(handlers: Handlers, request: web.Request, target: Target, verb: 
         pod=pod, container=container, previous=previous, follow=follow, tail_lines=tail, since=since,
         timestamps=asked.flag(request, "timestamps"), limit_bytes=limit,
     )  # fmt: skip
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"}
-    )
+    response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
     response.enable_chunked_encoding()
     try:
         # Headers wait for the first bytes only when nothing is followed: a refusal is still possible until then.

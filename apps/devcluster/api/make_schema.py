@@ -61,9 +61,7 @@ def parse(text: str) -> dict[str, dict[str, list[object]]]:
 
 
 def entry(field: re.Match[str], notes: list[str], package: str) -> list[object]:
-    tags = dict(
-        n[1:].partition("=")[::2] for n in notes if n.startswith("+") and not n.startswith("+listMapKey")
-    )
+    tags = dict(n[1:].partition("=")[::2] for n in notes if n.startswith("+") and not n.startswith("+listMapKey"))
     keys = [n.partition("=")[2] for n in notes if n.startswith("+listMapKey=")]
     shape = "map" if field[3] else "list" if field[1] == "repeated" else ""
     if field[4] in INLINE:

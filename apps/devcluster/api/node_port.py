@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 
-class LogUnavailable(Exception):  # noqa: N818  named by the fact, as the house does
+class LogUnavailable(Exception):
     """The node has no such log; the message is what a kubelet would answer."""
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The verbs, whoever asks: create, update, delete, with what the generic registry of an API server does around them.
 
 Source for the order of things: k8s.io/apiserver/pkg/registry/generic/registry/store.go and .../registry/rest.
@@ -189,14 +188,10 @@ class Objects:
         if not resource.generation or call.subresource == "status":
             return
         ignored = ("metadata", "status")
-        if {k: v for k, v in obj.items() if k not in ignored} != {
-            k: v for k, v in old.items() if k not in ignored
-        }:
+        if {k: v for k, v in obj.items() if k not in ignored} != {k: v for k, v in old.items() if k not in ignored}:
             obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
-    def _save(
-        self, resource: Resource, namespace: str, name: str, obj: Object, old: Stored, call: Call
-    ) -> Stored:
+    def _save(self, resource: Resource, namespace: str, name: str, obj: Object, old: Stored, call: Call) -> Stored:
         if call.dry_run:
             return Stored(obj, orjson.dumps(obj), old.version)
         if self._may_go(resource, obj):

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The patch formats: JSON merge patch (RFC 7386), JSON patch (RFC 6902) and strategic merge patch.
 
 Strategic merge follows k8s.io/apimachinery/pkg/util/strategicpatch; which lists merge, and by which key, is in the
@@ -31,9 +30,7 @@ def prepare(kind: str, raw: bytes, resource: Resource) -> Change:
         if not isinstance(change, list):
             what = "object" if isinstance(change, dict) else "string"
             go = "[]handlers.jsonPatchOp"
-            raise errors.bad_request(
-                f"error decoding patch: json: cannot unmarshal {what} into Go value of type {go}"
-            )
+            raise errors.bad_request(f"error decoding patch: json: cannot unmarshal {what} into Go value of type {go}")
         return lambda obj: json_patch(obj, change)
     if not isinstance(change, dict):
         raise errors.bad_request(
@@ -169,9 +166,7 @@ def _special(result: dict[str, Any], change: dict[str, Any], key: str, value: An
             result[name] = _merge_lists(result[name], [], field.merge_key, field.type, value)
 
 
-def _merge_lists(
-    server: list[Any], items: list[Any], key: str, type_name: str, order: list[Any] | None
-) -> list[Any]:
+def _merge_lists(server: list[Any], items: list[Any], key: str, type_name: str, order: list[Any] | None) -> list[Any]:
     if key == "*":
         kept = [*server, *(item for item in items if item not in server)]
         return _ordered(kept, server, order or items, lambda item: item)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """How an answer looks: plain JSON, YAML, a Table for kubectl, or metadata alone, as the Accept header asks."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Reading the protobuf bodies that kubectl's typed commands send; answers are always JSON, which they accept.
 
 The envelope is k8s.io/apimachinery/pkg/runtime.Unknown after four magic bytes; field numbers come from `schema.json`.

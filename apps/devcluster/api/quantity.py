@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Resource quantities: parsing, arithmetic and Kubernetes' canonical spelling (apimachinery/pkg/api/resource)."""
 
 from __future__ import annotations

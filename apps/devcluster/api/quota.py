@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """ResourceQuota: refusing what exceeds it, and keeping `status.used` true.
 
 Usage is counted from the store when it is asked for: there is no second book that could be wrong.
@@ -72,9 +71,7 @@ def check(store: Store, resource: Resource, namespace: str, obj: Object) -> None
         used = total(store, namespace, asked, (resource.key,))
         over = sorted(k for k, v in asked.items() if v > 0 and used[k] + v > quantity.parse(hard[k]))
         if over:
-            raise errors.forbidden(
-                resource.plural, resource.group, name, _exceeded(found, hard, over, asked, used)
-            )
+            raise errors.forbidden(resource.plural, resource.group, name, _exceeded(found, hard, over, asked, used))
 
 
 def _names_everything(found: Object, hard: Object, pod: Object, name: str) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """May they? Roles and bindings read straight from the store, as k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac."""
 
 from __future__ import annotations
@@ -40,9 +39,7 @@ def allow(store: Store, who: Identity, question: Question) -> str | None:
         if subject is None:
             continue
         role = binding["roleRef"]
-        if any(
-            _covers(rule, question) for rule in _rules(store, role, binding["metadata"].get("namespace", ""))
-        ):
+        if any(_covers(rule, question) for rule in _rules(store, role, binding["metadata"].get("namespace", ""))):
             return _reason(kind, binding, role, subject)
     return None
 

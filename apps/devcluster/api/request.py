@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """From an HTTP request to what it asks: target, options, body. The answers to malformed ones are Kubernetes' own."""
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ class Yaml11(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
 
 
 Yaml11.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
-Yaml11.add_constructor(
-    "tag:yaml.org,2002:bool", lambda loader, node: node.value.lower() in ("y", "yes", "true", "on")
-)
+Yaml11.add_constructor("tag:yaml.org,2002:bool", lambda loader, node: node.value.lower() in ("y", "yes", "true", "on"))
 PATCH_TYPES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
@@ -76,11 +73,7 @@ def split_path(path: str) -> PathParts:
     if watch:
         rest = rest[1:]
     namespace = ""
-    if (
-        len(rest) >= 3
-        and rest[0] == "namespaces"
-        and not (len(rest) == 3 and rest[2] in ("status", "finalize"))
-    ):
+    if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in ("status", "finalize")):
         namespace, rest = rest[1], rest[2:]
     if not rest or len(rest) > 3:
         raise errors.no_such_resource()
@@ -180,9 +173,7 @@ def _unrecognized(kind: str, why: str, shown: str) -> errors.ApiError:
     )
 
 
-def check_envelope(
-    target: Target, body: dict[str, Any], kind: str, api_version: str, registry: Registry
-) -> None:
+def check_envelope(target: Target, body: dict[str, Any], kind: str, api_version: str, registry: Registry) -> None:
     """Does the body claim to be what the path says, by that name and in that namespace?"""
     claimed_kind, claimed_version = body.get("kind") or kind, body.get("apiVersion") or api_version
     if (claimed_kind, claimed_version) != (kind, api_version):
@@ -216,9 +207,7 @@ def check_names(target: Target, body: dict[str, Any]) -> None:
         )
 
 
-def decode(
-    request: web.Request, target: Target, body: dict[str, Any], raw: bytes
-) -> tuple[dict[str, Any], list[str]]:
+def decode(request: web.Request, target: Target, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], list[str]]:
     """The object as its type has it, and the warnings to send; `Strict` makes them an error."""
     mode = request.query.get("fieldValidation") or "Warn"
     resource = target.resource
@@ -227,9 +216,7 @@ def decode(
     if mode == "Strict":
         complaints += [f'duplicate field "{path}"' for path in duplicates(raw)]
         if complaints:
-            prefix = (
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            )
+            prefix = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
             raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(complaints)}")
     return obj, complaints if mode == "Warn" else []
 
@@ -255,11 +242,7 @@ async def delete_options(request: web.Request) -> DeleteOptions:
     raw = await request.read()
     body: dict[str, Any] = {}
     if raw.strip():
-        body = (
-            parse_yaml(raw, "DeleteOptions")
-            if "yaml" in request.content_type
-            else parse_json(raw, "DeleteOptions")
-        )
+        body = parse_yaml(raw, "DeleteOptions") if "yaml" in request.content_type else parse_json(raw, "DeleteOptions")
     check_options(request, "DeleteOptions")
     policy = body.get("propagationPolicy") or request.query.get("propagationPolicy")
     orphan = body.get("orphanDependents")

@@ -66,9 +66,7 @@ def decode(resource: Resource, obj: dict[str, Any]) -> tuple[dict[str, Any], lis
     return {**head, **body}, unknown
 
 
-def _struct(
-    type_name: str, value: dict[str, Any], path: str, plain: str, unknown: list[str]
-) -> dict[str, Any]:
+def _struct(type_name: str, value: dict[str, Any], path: str, plain: str, unknown: list[str]) -> dict[str, Any]:
     known, result = fields(type_name), {}
     for name, item in value.items():
         here = f"{path}.{name}" if path else name
@@ -151,9 +149,7 @@ def _bytes(owner: str, plain: str, item: Any) -> Any:
 def _time(owner: str, plain: str, item: Any) -> Any:
     text = _text(owner, plain, item)
     if text and not RFC3339.match(text):
-        raise ValueError(
-            f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
-        )
+        raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
     return re.sub(r"\.\d+", "", text)
 
 

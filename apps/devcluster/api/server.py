@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The web application: one door for every path, TLS on loopback and a unix socket for the house's own components."""
 
 from __future__ import annotations
@@ -58,9 +57,7 @@ def create_app(handlers: Handlers, identify: Callable[[web.Request], Identity]) 
             raise
         except Exception as failure:
             log.exception("devcluster_request_failed", method=request.method, path=request.path)
-            return error_response(
-                errors.ApiError(500, "InternalError", f"Internal error occurred: {failure!r}")
-            )
+            return error_response(errors.ApiError(500, "InternalError", f"Internal error occurred: {failure!r}"))
 
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("*", "/{path:.*}", door)
@@ -69,9 +66,7 @@ def create_app(handlers: Handlers, identify: Callable[[web.Request], Identity]) 
 
 def error_response(refusal: errors.ApiError) -> web.Response:
     body = orjson.dumps(refusal.status())
-    return web.Response(
-        body=body, status=refusal.code, content_type="application/json", headers=refusal.headers
-    )
+    return web.Response(body=body, status=refusal.code, content_type="application/json", headers=refusal.headers)
 
 
 async def start_api(data_dir: Path, port: int, node: NodePort | None) -> RunningApi:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The object store: versioned objects in memory, a history to resume watches from, SQLite underneath.
 
 Everything runs on one event loop, so a change is atomic as long as it does not await. Objects in the store are never

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from .handlers import Handlers
 
 
-async def serve(
-    handlers: Handlers, request: web.Request, target: Target, verb: str
-) -> web.StreamResponse | None:
+async def serve(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse | None:
     """The answer of a subresource that is no plain read or write of its object, or None."""
     served = SERVED.get((target.resource.key, target.subresource))
     return None if served is None else await served(handlers, request, target, verb)
@@ -142,9 +140,7 @@ async def scale(handlers: Handlers, request: web.Request, target: Target, verb: 
 
         stored = handlers.objects.update(resource, target.namespace, target.name, change, call)
         await handlers.store.committed()
-    return web.Response(
-        body=orjson.dumps(_scale_of(resource.key, stored.obj)), content_type="application/json"
-    )
+    return web.Response(body=orjson.dumps(_scale_of(resource.key, stored.obj)), content_type="application/json")
 
 
 def _patched(current: Object, raw: bytes, kind: str) -> Object:

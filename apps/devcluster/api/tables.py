@@ -91,9 +91,7 @@ def _selector(obj: dict[str, Any]) -> str:
 
 
 def _template(part: str) -> Cell:
-    return lambda obj: ",".join(
-        c.get(part, "") for c in obj["spec"]["template"]["spec"].get("containers") or ()
-    )
+    return lambda obj: ",".join(c.get(part, "") for c in obj["spec"]["template"]["spec"].get("containers") or ())
 
 
 def _pod_ready(obj: dict[str, Any]) -> str:
@@ -143,9 +141,7 @@ def _job_status(obj: dict[str, Any]) -> str:
         return "Failed"
     if "deletionTimestamp" in obj["metadata"]:
         return "Terminating"
-    return next(
-        (name for name in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if name in held), "Running"
-    )
+    return next((name for name in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if name in held), "Running")
 
 
 def _completions(obj: dict[str, Any]) -> str:
@@ -176,9 +172,7 @@ def _node_status(obj: dict[str, Any]) -> str:
 def _roles(obj: dict[str, Any]) -> str:
     prefix = "node-role.kubernetes.io/"
     return (
-        ",".join(
-            sorted(k[len(prefix) :] for k in obj["metadata"].get("labels") or {} if k.startswith(prefix))
-        )
+        ",".join(sorted(k[len(prefix) :] for k in obj["metadata"].get("labels") or {} if k.startswith(prefix)))
         or "<none>"
     )
 
@@ -186,10 +180,7 @@ def _roles(obj: dict[str, Any]) -> str:
 def _ports(obj: dict[str, Any]) -> str:
     listed = (obj.get("spec") or {}).get("ports") or ()
     return (
-        ",".join(
-            f"{p['port']}{':' + str(p['nodePort']) if p.get('nodePort') else ''}/{p['protocol']}"
-            for p in listed
-        )
+        ",".join(f"{p['port']}{':' + str(p['nodePort']) if p.get('nodePort') else ''}/{p['protocol']}" for p in listed)
         or "<none>"
     )
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """ServiceAccount tokens: RS256 JWTs as TokenRequest issues them, good as long as their account (and pod) exists."""
 
 from __future__ import annotations
@@ -33,9 +32,7 @@ class Tokens:
         self._kid = _b64(hashlib.sha256(der).digest())
         self._known: dict[str, dict[str, Any]] = {}
 
-    def issue(
-        self, account: dict[str, Any], seconds: int, audiences: list[str], bound: dict[str, Any] | None
-    ) -> str:
+    def issue(self, account: dict[str, Any], seconds: int, audiences: list[str], bound: dict[str, Any] | None) -> str:
         metadata, now = account["metadata"], int(time.time())
         private: dict[str, Any] = {
             "namespace": metadata["namespace"],
@@ -73,9 +70,7 @@ class Tokens:
         """The claims of a token we signed. A signature is checked once; what it grants is checked every time."""
         try:
             signed, _, signature = token.rpartition(".")
-            self._key.public_key().verify(
-                _unb64(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256()
-            )
+            self._key.public_key().verify(_unb64(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
             claims: dict[str, Any] = orjson.loads(_unb64(signed.split(".")[1]))
         except (InvalidSignature, ValueError, IndexError):
             return None

@@ -57,9 +57,7 @@ MAX_PRIORITY = 1_000_000_000
 
 def on_create(resource: Resource, obj: Object) -> list[Cause]:
     causes = [*_metadata(resource, obj["metadata"])]
-    if (
-        resource.key == "jobs.batch"
-    ):  # its generated labels repeat the name; the template's complaint says it better
+    if resource.key == "jobs.batch":  # its generated labels repeat the name; the template's complaint says it better
         causes = [cause for cause in causes if cause.field != "metadata.labels"]
     check = CHECKS.get(resource.key)
     return [*causes, *check(obj)] if check else causes
@@ -144,9 +142,7 @@ def _owners(owners: list[Object]) -> Iterable[Cause]:
     if len(controllers) > 1:
         first, second = (f"{owner['kind']}/{owner['name']}" for owner in controllers[:2])
         why = 'Only one reference can have Controller set to true. Found "true" in references for '
-        yield Cause.invalid(
-            "metadata.ownerReferences", orjson.dumps(owners).decode(), f"{why}{first} and {second}"
-        )
+        yield Cause.invalid("metadata.ownerReferences", orjson.dumps(owners).decode(), f"{why}{first} and {second}")
 
 
 # Pods
@@ -204,9 +200,7 @@ def _resources(resources: Object, path: str) -> Iterable[Cause]:
         for name, value in found.items():
             amount = quantity.parse(value)
             if amount < 0:
-                yield Cause.invalid(
-                    f"{path}.{kind}[{name}]", shown(value), "must be greater than or equal to 0"
-                )
+                yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be greater than or equal to 0")
             if _extended(name) and amount != amount.to_integral_value():
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be an integer")
     for name, value in requests.items():

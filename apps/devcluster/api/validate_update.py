@@ -75,7 +75,9 @@ def _claim(obj: Object, old: Object) -> Iterable[Cause]:
     if not bound:
         now.pop("volumeName", None)
     if now != before:
-        why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        why = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
         yield Cause.forbidden("spec", f"{why}\n")
 
 
@@ -102,8 +104,7 @@ def _template(spec: Object, before: Object, status: Object) -> Object:
     fixed = {k: v for k, v in template["spec"].items() if k not in free}
     for kind in ("containers", "initContainers"):
         fixed[kind] = [
-            {k: v for k, v in container.items() if k != "resources"}
-            for container in template["spec"].get(kind) or ()
+            {k: v for k, v in container.items() if k != "resources"} for container in template["spec"].get(kind) or ()
         ]
     return fixed
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Watches: a stream of JSON lines that begins where the client left off and follows every change.
 
 Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go and .../storage/cacher.
@@ -27,22 +26,18 @@ BACKLOG = 10_000  # a watcher that reads slower than this is cut off and lists a
 Sender = Callable[[str, Stored], bytes]
 
 
-class Slow(Exception):  # noqa: N818  named by the fact
+class Slow(Exception):
     """The watcher does not keep up."""
 
 
-async def serve(
-    store: Store, request: web.Request, target: Target, presenter: Presenter
-) -> web.StreamResponse:
+async def serve(store: Store, request: web.Request, target: Target, presenter: Presenter) -> web.StreamResponse:
     predicate = listing.predicate_for(request, target)
     if target.name:
         by_name = selectors.fields(f"metadata.name={target.name}", target.resource.key, "", "")
         predicate = selectors.both(predicate, by_name)
     _check(request)
     start, initial = _start(store, request, target, predicate)
-    response = web.StreamResponse(
-        headers={"Content-Type": presenter.watch_type, "Cache-Control": "no-cache, private"}
-    )
+    response = web.StreamResponse(headers={"Content-Type": presenter.watch_type, "Cache-Control": "no-cache, private"})
     response.enable_chunked_encoding()
     feed = _Feed(target.namespace, predicate)
     stop = store.subscribe(target.resource.key, feed)

@@ -20,13 +20,9 @@ DONE = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}
 class Plan:
     """What the loop has to do, in this order."""
 
-    create: list[tuple[int | None, int]] = field(
-        default_factory=list
-    )  # (index, failures of the index so far)
+    create: list[tuple[int | None, int]] = field(default_factory=list)  # (index, failures of the index so far)
     delete: list[Object] = field(default_factory=list)
-    release_deleted: bool = (
-        False  # Deleted pods lose their finalizer first, so they do not count as failures.
-    )
+    release_deleted: bool = False  # Deleted pods lose their finalizer first, so they do not count as failures.
     interim: Object | None = None
     untrack: list[Object] = field(default_factory=list)
     status: Object = field(default_factory=dict)
@@ -96,12 +92,7 @@ class Planner:
         done = pods_of.parse_indexes(self.status.get("completedIndexes"), self.completions or 0)
         for pod in self.pods:
             index = pods_of.index_of(pod)
-            if (
-                index is not None
-                and index < (self.completions or 0)
-                and self._counts(pod)
-                and self._succeeded(pod)
-            ):
+            if index is not None and index < (self.completions or 0) and self._counts(pod) and self._succeeded(pod):
                 done.add(index)
         return done
 
@@ -206,11 +197,7 @@ class Planner:
         return None
 
     def _succeeded_count(self) -> int:
-        return (
-            len(self.done_indexes)
-            if self.indexed
-            else self.status.get("succeeded", 0) + len(self.new_succeeded)
-        )
+        return len(self.done_indexes) if self.indexed else self.status.get("succeeded", 0) + len(self.new_succeeded)
 
     def _goal(self) -> Object | None:
         count = self._succeeded_count()
@@ -251,9 +238,7 @@ class Planner:
         else:
             wanted = min(max(0, self.completions - done - len(self.failed_indexes)), wanted)
         surplus = [pod for pod in self.active if self._stray(pod)]
-        keep = sorted(
-            (p for p in self.active if p not in surplus), key=lambda p: (not pods_of.ready(p), _age(p))
-        )
+        keep = sorted((p for p in self.active if p not in surplus), key=lambda p: (not pods_of.ready(p), _age(p)))
         self._remove(surplus + keep[wanted:])
         waiting = 0
         if self.spec.get("podReplacementPolicy") == "Failed":
@@ -305,11 +290,7 @@ class Planner:
         released = plan.delete if plan.release_deleted else []
         failing = [] if plan.release_deleted else plan.delete
         for pod in failing:  # Deleted because the Job is over: they count as failures unless they succeed.
-            if (
-                self.spec.get("podReplacementPolicy") != "Failed"
-                and verdict
-                and verdict["type"] == "FailureTarget"
-            ):
+            if self.spec.get("podReplacementPolicy") != "Failed" and verdict and verdict["type"] == "FailureTarget":
                 self.new_failed[pod["metadata"]["uid"]] = pod
         leaving = [pod for pod in self.pods if pods_of.leaving(pod) and not pods_of.terminal(pod)]
         terminating = {pod["metadata"]["uid"] for pod in [*leaving, *plan.delete]}
@@ -332,9 +313,7 @@ class Planner:
     def _count(self, released: list[Object]) -> None:
         status, plan = self.status, self.plan
         gone = {pod["metadata"]["uid"] for pod in released}
-        succeeded = (
-            [] if self.indexed else [uid for uid, pod in self.new_succeeded.items() if self._counts(pod)]
-        )
+        succeeded = [] if self.indexed else [uid for uid, pod in self.new_succeeded.items() if self._counts(pod)]
         failed = [uid for uid, pod in self.new_failed.items() if uid not in gone and self._counts(pod)]
         uncounted = {"succeeded": succeeded, "failed": failed}
         status["uncountedTerminatedPods"] = {key: uids for key, uids in uncounted.items() if uids}

@@ -98,11 +98,7 @@ def statuses(pod: Object) -> list[Object]:
 
 def finish_time(pod: Object) -> float:
     """When its last container ended (else when it was last known to change)."""
-    ends = [
-        s["state"]["terminated"].get("finishedAt")
-        for s in statuses(pod)
-        if "terminated" in s.get("state", {})
-    ]
+    ends = [s["state"]["terminated"].get("finishedAt") for s in statuses(pod) if "terminated" in s.get("state", {})]
     times = [seconds_of(end) for end in ends if end]
     fallback = pod["metadata"].get("deletionTimestamp") or pod["metadata"]["creationTimestamp"]
     return max(times) if times else seconds_of(fallback)
@@ -118,9 +114,7 @@ def back_off(pods: list[Object]) -> float:
     success.
     """
     last_success = max((finish_time(pod) for pod in pods if phase(pod) == "Succeeded"), default=0.0)
-    failures = [
-        finish_time(pod) for pod in pods if phase(pod) == "Failed" and finish_time(pod) > last_success
-    ]
+    failures = [finish_time(pod) for pod in pods if phase(pod) == "Failed" and finish_time(pod) > last_success]
     if not failures:
         return 0.0
     delay = min(BACK_OFF_SECONDS[1], BACK_OFF_SECONDS[0] * 2 ** min(len(failures) - 1, 10))
@@ -156,9 +150,7 @@ def format_indexes(indexes: set[int]) -> str:
 def failure_rule(job: Object, pod: Object) -> tuple[str, str] | None:
     """The action of the first matching rule of `podFailurePolicy`, and the message of `FailJob`."""
     for number, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or []):
-        cause = _exit_match(rule.get("onExitCodes"), pod) or _condition_match(
-            rule.get("onPodConditions"), pod
-        )
+        cause = _exit_match(rule.get("onExitCodes"), pod) or _condition_match(rule.get("onPodConditions"), pod)
         if cause:
             return rule["action"], f"{cause} matching {rule['action']} rule at index {number}"
     return None

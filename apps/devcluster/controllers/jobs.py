@@ -39,9 +39,7 @@ class JobController:
         self.queue.add(job["metadata"]["namespace"], job["metadata"]["name"])
 
     def _on_pod(self, kind: str, pod: Object) -> None:
-        owner = next(
-            (ref for ref in pod["metadata"].get("ownerReferences") or [] if ref.get("controller")), None
-        )
+        owner = next((ref for ref in pod["metadata"].get("ownerReferences") or [] if ref.get("controller")), None)
         if owner is None or owner["kind"] != "Job":
             self._adopted_elsewhere(pod)
             return
@@ -135,9 +133,7 @@ class JobController:
         try:
             pod = await self._client.create(PODS, namespace, pods_of.new_pod(job, index, failures))
         except ApiError as error:
-            self._recorder.tell(
-                job, "FailedCreate", f"Error creating: {error.message}", kind="Job", warning=True
-            )
+            self._recorder.tell(job, "FailedCreate", f"Error creating: {error.message}", kind="Job", warning=True)
             raise
         uid = job["metadata"]["uid"]
         if pod["metadata"]["uid"] not in self._of_job.get(uid, {}):
@@ -170,9 +166,7 @@ class JobController:
     async def _release_orphan(self, namespace: str, name: str) -> None:
         pod = self._pods.get(namespace, name)
         if pod is not None and pods_of.tracked(pod):
-            owner = next(
-                (ref for ref in pod["metadata"].get("ownerReferences") or [] if ref.get("controller")), None
-            )
+            owner = next((ref for ref in pod["metadata"].get("ownerReferences") or [] if ref.get("controller")), None)
             job = self._jobs.get(namespace, owner["name"]) if owner else None
             if job is None or (owner and job["metadata"]["uid"] != owner["uid"]):
                 await self._take_finalizer(pod)

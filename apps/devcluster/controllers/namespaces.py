@@ -39,9 +39,7 @@ class NamespaceController:
             items, _version = await self._client.list(resource, name)
             if items:
                 if any(not item["metadata"].get("deletionTimestamp") for item in items):
-                    await self._client.call(
-                        "DELETE", resource.path(name), {"propagationPolicy": "Background"}
-                    )
+                    await self._client.call("DELETE", resource.path(name), {"propagationPolicy": "Background"})
                     items, _version = await self._client.list(resource, name)
                 if items:
                     left[resource_name(resource)] = items
@@ -66,17 +64,13 @@ class NamespaceController:
         return [
             Resource(item["name"], version, item["kind"])
             for item in answer.get("resources") or []
-            if item["namespaced"]
-            and "/" not in item["name"]
-            and {"list", "deletecollection"} <= set(item["verbs"])
+            if item["namespaced"] and "/" not in item["name"] and {"list", "deletecollection"} <= set(item["verbs"])
         ]
 
     async def _report(self, namespace: Object, left: dict[str, list[Object]]) -> None:
         status = {"phase": "Terminating", "conditions": _conditions(left, namespace)}
         if status != namespace.get("status"):
-            await self._client.patch(
-                NAMESPACES, None, namespace["metadata"]["name"], {"status": status}, "status"
-            )
+            await self._client.patch(NAMESPACES, None, namespace["metadata"]["name"], {"status": status}, "status")
 
 
 def resource_name(resource: Resource) -> str:
@@ -87,9 +81,7 @@ def resource_name(resource: Resource) -> str:
 
 def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object]:
     before = {item["type"]: item for item in (namespace.get("status") or {}).get("conditions") or []}
-    remaining = ", ".join(
-        f"{kind} has {len(items)} resource instances" for kind, items in sorted(left.items())
-    )
+    remaining = ", ".join(f"{kind} has {len(items)} resource instances" for kind, items in sorted(left.items()))
     counts: dict[str, int] = {}
     for items in left.values():
         for item in items:
@@ -107,9 +99,7 @@ def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object
             )
         )
     else:
-        wanted.append(
-            ("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed")
-        )
+        wanted.append(("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed"))
     if holders:
         text = f"Some content in the namespace has finalizers remaining: {holders}"
         wanted.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", text))

@@ -32,11 +32,7 @@ class ServiceController:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Make the slice and the Endpoints of one service say what its pods do."""
         service = self._services.get(namespace, name)
-        if (
-            service is None
-            or not service["spec"].get("selector")
-            or service["metadata"].get("deletionTimestamp")
-        ):
+        if service is None or not service["spec"].get("selector") or service["metadata"].get("deletionTimestamp"):
             return
         pods = [pod for pod in self._pods.of_namespace(namespace) if _selects(service, pod) and _address(pod)]
         pods = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
@@ -65,9 +61,7 @@ class ServiceController:
             return
         if any((known[0].get(key) or []) != body[key] for key in ("endpoints", "ports")):
             meta = {"annotations": {TRIGGER: now()}}
-            await self._client.patch(
-                SLICES, namespace, known[0]["metadata"]["name"], {"metadata": meta, **body}
-            )
+            await self._client.patch(SLICES, namespace, known[0]["metadata"]["name"], {"metadata": meta, **body})
 
     async def _write_endpoints(self, service: Object, pods: list[Object]) -> None:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
@@ -75,9 +69,7 @@ class ServiceController:
         groups: dict[str, list[Object]] = {"addresses": [], "notReadyAddresses": []}
         for pod in pods:
             if not pod["metadata"].get("deletionTimestamp"):
-                groups["addresses" if publish or ready(pod) else "notReadyAddresses"].append(
-                    _old_address(service, pod)
-                )
+                groups["addresses" if publish or ready(pod) else "notReadyAddresses"].append(_old_address(service, pod))
         subset = {key: addresses for key, addresses in groups.items() if addresses}
         subsets = [subset | {"ports": _ports(service)}] if subset else []
         try:

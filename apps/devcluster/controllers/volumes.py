@@ -21,9 +21,7 @@ class VolumeController:
         self._folder = data_dir / "volumes"
         self._recorder = Recorder(client, "persistentvolume-controller")
         self.queue = WorkQueue(self.reconcile)
-        self._claims.subscribe(
-            lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"])
-        )
+        self._claims.subscribe(lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"]))
         self._volumes.subscribe(lambda kind, obj: self.queue.add("", obj["metadata"]["name"]))
 
     async def make_default_class(self) -> None:
@@ -109,9 +107,7 @@ class VolumeController:
             await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Released"}}, "status")
             return
         await self._client.delete(VOLUMES, None, name)
-        if (volume["metadata"].get("annotations") or {}).get(
-            "pv.kubernetes.io/provisioned-by"
-        ) == PROVISIONER:
+        if (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, lambda: shutil.rmtree(self._folder / name, ignore_errors=True))
 

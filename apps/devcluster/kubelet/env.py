@@ -47,9 +47,7 @@ class Source:
 
     async def _read(self, kind: str, name: str) -> dict[str, bytes] | None:
         try:
-            obj = await self._client.get(
-                CONFIG_MAPS if kind == "configmap" else SECRETS, self._namespace, name
-            )
+            obj = await self._client.get(CONFIG_MAPS if kind == "configmap" else SECRETS, self._namespace, name)
         except ApiError as error:
             if error.missing:
                 return None
@@ -80,9 +78,7 @@ async def build_env(
 
 
 async def _env_from(entry: dict[str, Any], source: Source) -> dict[str, str]:
-    kind, ref = (
-        ("configmap", entry["configMapRef"]) if "configMapRef" in entry else ("secret", entry["secretRef"])
-    )
+    kind, ref = ("configmap", entry["configMapRef"]) if "configMapRef" in entry else ("secret", entry["secretRef"])
     data = await source.data(kind, ref["name"])
     if data is None:
         if ref.get("optional"):

@@ -58,9 +58,7 @@ def own_line(pod: Object, address: str) -> str:
 
 def write(path: Path, pod: Object, address: str, slices: list[Object]) -> None:
     """Write in place: the file is bind-mounted, so replacing it would not be seen inside."""
-    aliases = [
-        f"{a['ip']}\t{' '.join(a.get('hostnames') or [])}" for a in pod["spec"].get("hostAliases") or []
-    ]
+    aliases = [f"{a['ip']}\t{' '.join(a.get('hostnames') or [])}" for a in pod["spec"].get("hostAliases") or []]
     own = own_line(pod, address)
     header = ["# Kubernetes-managed hosts file.", "127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost"]
     text = "\n".join([*header, own, *aliases, *peer_lines(slices)]) + "\n"

@@ -141,9 +141,7 @@ class PodWorker:
         spec = self.pod["spec"]
         if self.inits:
             for slot in self.mains:
-                slot.state = (
-                    {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
-                )
+                slot.state = {"waiting": {"reason": "PodInitializing"}} if "waiting" in slot.state else slot.state
         await self.publish()
         if (deadline := spec.get("activeDeadlineSeconds")) is not None:
             self._later(seconds_of(self._start_time) + deadline - time.time(), self._exceed_deadline)
@@ -167,9 +165,7 @@ class PodWorker:
             if slot.sidecar and slot.name in self.supervisors:
                 self.supervisors[slot.name].stop()
                 if self._kill_at is None:
-                    self._later(
-                        spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill
-                    )
+                    self._later(spec.get("terminationGracePeriodSeconds", 30), self.supervisors[slot.name].kill)
         await asyncio.gather(*sidecars)
 
     @staticmethod
@@ -240,9 +236,7 @@ class PodWorker:
         part = "initContainers" if slot and slot.init else "containers"
         path = f"spec.{part}{{{slot.name}}}" if slot else None
         host = self.pod["spec"]["nodeName"]
-        self.context.recorder.tell(
-            self.pod, reason, message, kind="Pod", warning=warning, field_path=path, host=host
-        )
+        self.context.recorder.tell(self.pod, reason, message, kind="Pod", warning=warning, field_path=path, host=host)
 
     async def publish(self, final: Object | None = None) -> None:
         """Write the status if it changed; the order of writes is the order of calls."""

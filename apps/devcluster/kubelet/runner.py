@@ -52,9 +52,7 @@ def check_image(image: str, policy: str, denied: tuple[str, ...]) -> None:
         if policy == "Never":
             text = f'Container image "{image}" is not present with pull policy of Never'
             raise ImageError("ErrImageNeverPull", text, "ErrImageNeverPull")
-        raise ImageError(
-            "ErrImagePull", f'image "{image}" is on this node\'s list of images it does not have'
-        )
+        raise ImageError("ErrImagePull", f'image "{image}" is on this node\'s list of images it does not have')
 
 
 @dataclass

@@ -70,9 +70,7 @@ class Sandbox:
         with tempfile.TemporaryDirectory(dir=self.data_dir) as folder:
             reader, writer = os.pipe()
             probe = Mount(folder, "/devcluster-probe")
-            spec = ContainerSpec(
-                ["test", "-d", probe.target], dict(os.environ), "/", "probe", folder, [probe]
-            )
+            spec = ContainerSpec(["test", "-d", probe.target], dict(os.environ), "/", "probe", folder, [probe])
             try:
                 result = subprocess.run(  # noqa: S603 our own launcher
                     self.command(spec, writer),

@@ -137,9 +137,7 @@ def conditions(
     ]
     ready = containers_ready = _ready_condition(unready, ended)
     if open_gates and ready["status"] == "True":
-        text = (
-            "the status of pod readiness gate " + ", ".join(f'"{g}"' for g in open_gates) + ' is not "True"'
-        )
+        text = "the status of pod readiness gate " + ", ".join(f'"{g}"' for g in open_gates) + ' is not "True"'
         ready = {"status": "False", "reason": "ReadinessGatesNotReady", "message": text}
     wanted = {
         "PodReadyToStartContainers": {"status": "True" if sandbox else "False"},

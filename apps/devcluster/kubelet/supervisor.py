@@ -65,9 +65,7 @@ class Supervisor:
                 return
             await self._back_off()
             if self._stopped:
-                slot.state = (
-                    {"terminated": slot.last_state["terminated"]} if "waiting" in slot.state else slot.state
-                )
+                slot.state = {"terminated": slot.last_state["terminated"]} if "waiting" in slot.state else slot.state
                 return
             slot.last_state, slot.state = {"terminated": ended}, {"waiting": {"reason": "ContainerCreating"}}
             slot.restarts += 1
@@ -212,9 +210,7 @@ class Supervisor:
 
     async def _stop(self, run: ContainerRun) -> None:
         if hook := ((self.slot.spec.get("lifecycle") or {}).get("preStop") or {}).get("exec"):
-            await run.execute(
-                hook["command"], self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
-            )
+            await run.execute(hook["command"], self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30))
         run.terminate()
 
     def kill(self) -> None:
@@ -240,16 +236,12 @@ class Supervisor:
         slot.state, slot.started = {"terminated": state}, False
         slot.ready = slot.init and not slot.sidecar and ending.code == 0
         self.run_now = None
-        if (
-            not worker.stopping.is_set()
-        ):  # Of a pod that is being stopped, only the last status tells of the end.
+        if not worker.stopping.is_set():  # Of a pod that is being stopped, only the last status tells of the end.
             await worker.publish()
 
     def _termination_message(self, code: int) -> str:
         path = self._runner.termination_path(self.slot)
-        text = (
-            path.read_bytes()[-TERMINATION_MESSAGE_BYTES:].decode(errors="replace") if path.exists() else ""
-        )
+        text = path.read_bytes()[-TERMINATION_MESSAGE_BYTES:].decode(errors="replace") if path.exists() else ""
         if not text and code and self.slot.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = last_bytes(self._runner.log_path(self.slot, self.slot.restarts))
         return text

@@ -101,9 +101,7 @@ class Usage:
 
     def _look(self, watched: _Watched) -> None:
         at, before = time.monotonic(), watched.sample
-        if not watched.run.running or (
-            before and not watched.guarded and at - before.at < SAMPLE_SECONDS / 2
-        ):
+        if not watched.run.running or (before and not watched.guarded and at - before.at < SAMPLE_SECONDS / 2):
             return
         cpu, memory = measure(watched.run.pid)
         if watched.guarded and watched.limit and memory > watched.limit:

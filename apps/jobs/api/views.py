@@ -27,7 +27,7 @@ class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
 
     @extend_schema(
         request=SubmitSerializer,
-        responses={201: JobDetailSerializer, 200: ManifestsSerializer},
+        responses={201: JobSerializer, 200: ManifestsSerializer},
         parameters=[OpenApiParameter("dry_run", bool, description="Answer with the manifests; submit nothing.")],
     )
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -36,8 +36,7 @@ class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
         asked = {"project": self.project, "actor": request.user, **serializer.validated_data}
         if request.query_params.get("dry_run") in {"true", "1", "All"}:
             return Response(preview.as_answer(services.draft_job(**asked)))
-        job = services.submit_job(**asked)
-        return Response(JobDetailSerializer(job).data, status=201)
+        return Response(JobSerializer(services.submit_job(**asked)).data, status=201)
 
 
 class JobViewSet(ProjectObjectViewSet):

@@ -1,6 +1,6 @@
 """Run a command that does not outlive the process that asked for it, even when that one is killed with -9.
 
-Usage: python launch.py PARENT_PID SIGNAL COMMAND… Linux tells the child itself when its parent dies; elsewhere this
+Usage: python launch.py PARENT_PID SIGNAL NICE COMMAND… Linux tells the child itself when its parent dies; elsewhere this
 process stays and looks. Standard library only: it starts in milliseconds, before any package is found.
 """
 
@@ -39,7 +39,8 @@ def guard(parent: int, farewell: int, command: list[str]) -> int:
 
 
 def main() -> None:
-    parent, farewell, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    parent, farewell, nice, command = *map(int, sys.argv[1:4]), sys.argv[4:]
+    os.nice(nice)
     if sys.platform == "linux":
         become(parent, farewell, command)
     sys.exit(guard(parent, farewell, command))

@@ -35,6 +35,7 @@ class Program:
     grace_seconds: float = 4.0
     orphan_signal: signal.Signals = signal.SIGKILL  # sent when the supervisor itself was killed
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0  # how much processor time it leaves to the others, 0 to 19
 
 
 class Running:
@@ -56,7 +57,7 @@ class Running:
             self.process = subprocess.Popen(  # noqa: S603  Our own command line, no shell.
                 [
                     *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())),
-                    *(str(int(self.program.orphan_signal)), *self.program.command),
+                    *(str(int(self.program.orphan_signal)), str(self.program.nice), *self.program.command),
                 ],
                 cwd=self._folder,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self.program.environment},
