@@ -4,6 +4,7 @@ import logging
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -15,5 +16,5 @@ def push(group: str, message: dict[str, object]) -> None:
         return
     try:
         async_to_sync(layer.group_send)(group, message)
-    except (OSError, ConnectionError) as error:
+    except (OSError, RedisError) as error:
         logger.warning("push not delivered", extra={"group": group, "error": str(error)})
