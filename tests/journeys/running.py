@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 FINISHED = {"succeeded", "failed", "stopped"}
+# Ends at once when it is asked to; a plain `sleep` as a container's first process would take the whole grace period.
+SLEEPER = "trap 'exit 0' TERM; sleep 600 & wait"
 LIMITS = {"cpu": "50m~1", "memory": "32Mi~256Mi"}
 
 
@@ -27,10 +29,13 @@ class Cube:
     data: Path
     process: subprocess.Popen[bytes]
     console: Path
+    settings: dict[str, str] = field(default_factory=dict)  # what else its environment holds
+    more_passwords: dict[str, str] = field(default_factory=dict)  # of people the tests add
 
     @property
     def passwords(self) -> dict[str, str]:
-        return {u["username"]: u["password"] for u in json.loads((self.data / "demo.json").read_text())["users"]}
+        seeded = json.loads((self.data / "demo.json").read_text())["users"]
+        return {user["username"]: user["password"] for user in seeded} | self.more_passwords
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
@@ -38,7 +43,7 @@ class Cube:
         return done.stdout.strip()
 
     def environment(self) -> dict[str, str]:
-        return environment(data=self.data)
+        return environment(data=self.data, **self.settings)
 
     def api(self, username: str) -> "Api":
         return Api(self.url, self.manage("create_token", username))
@@ -116,8 +121,15 @@ def start(data: Path, *, port: int | None = None, **more: str) -> Cube:
             env=environment(data=data, CUBE_PORT=str(port), **more),
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Signals meant for the test run, as a closed terminal's, are not meant for it.
+            preexec_fn=hear_ctrl_c,
         )
-    return Cube(f"http://127.0.0.1:{port}", data, process, console)
+    return Cube(f"http://127.0.0.1:{port}", data, process, console, settings=more)
+
+
+def hear_ctrl_c() -> None:
+    """A shell that starts the test run in the background makes it, and all its children, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until_told(cube: Cube, text: str, seconds: float = 90) -> str:
