@@ -1,10 +1,8 @@
 """Every refused attempt leaves an audit entry, whichever door refused it."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Callable
 
 import structlog
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 
 from . import audit
@@ -19,29 +17,20 @@ class AuditRefusals:
     trail should show who went looking.
     """
 
-    sync_capable = async_capable = True
+    # Only synchronous, and the last of the middleware: the ones around it then run in one thread, instead of changing
+    # between the event loop and threads twice each. Measured: a third of a request's processor time.
+    sync_capable, async_capable = True, False
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.is_async = iscoroutinefunction(get_response)
-        if self.is_async:
-            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         # The address of the connection, which the ASGI server settles behind trusted proxies: a header anybody can
         # send is no evidence.
         structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR") or None)
-        if self.is_async:
-            return self.answer_async(request)
         response = self.get_response(request)
         record_refusal(request, response)
-        return cast("HttpResponse", response)
-
-    async def answer_async(self, request: HttpRequest) -> HttpResponse:
-        response = await self.get_response(request)
-        if may_be_refusal(response):
-            await sync_to_async(record_refusal, thread_sensitive=True)(request, response)
-        return cast("HttpResponse", response)
+        return response
 
 
 def may_be_refusal(response: HttpResponse) -> bool:

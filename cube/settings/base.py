@@ -89,7 +89,7 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
-    # First, because it is the only one that must run in the event loop: every change between the loop and threads costs.
+    # First, because it is the only one that must run in the event loop; the last one holds the others in one thread.
     "servestatic.middleware.ServeStaticMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -104,9 +104,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "apps.accounts.middleware.AuditRefusals",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "apps.accounts.middleware.AuditRefusals",
 ]
 TEMPLATES = [
     {
@@ -164,8 +164,11 @@ if "sqlite" in _database["ENGINE"]:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
     }
 else:
+    # A pool per process: under ASGI each request has a thread of its own, so a connection kept by a thread is a leak.
     _database["CONN_HEALTH_CHECKS"] = True
-    _database["CONN_MAX_AGE"] = env.int("CUBE_DATABASE_CONN_MAX_AGE", default=60)
+    _database["OPTIONS"] = {
+        "pool": {"min_size": 1, "max_size": env.int("CUBE_DATABASE_POOL_SIZE", default=20), "timeout": 15}
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CUBE_REDIS_SOCKET = redis_socket(CUBE_DATA_DIR)
@@ -179,7 +182,7 @@ else:
 CUBE_REDIS_PREFIX = env.str("CUBE_REDIS_PREFIX", default="cube")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "apps.core.cache.PooledRedisCache",
         "LOCATION": CUBE_REDIS_URL,
         "KEY_PREFIX": f"{CUBE_REDIS_PREFIX}:cache",
     }

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What may not change once it is set, per kind."""
 
 from __future__ import annotations
