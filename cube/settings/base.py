@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import environ
 from csp.constants import NONCE, NONE, SELF
+from django.templatetags.static import static
 
 from cube import __version__
 
@@ -106,6 +107,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "cube.csp.relax_where_needed",
     "apps.accounts.middleware.AuditRefusals",
 ]
 TEMPLATES = [
@@ -325,4 +327,26 @@ LOGGING_CONFIG = "logging.config.dictConfig"
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 SILENCED_SYSTEM_CHECKS = ["axes.W003"]  # our backend order is deliberate
 
-UNFOLD = {"SITE_TITLE": "Cube", "SITE_HEADER": "Cube", "SITE_URL": "/"}
+UNFOLD = {
+    "SITE_TITLE": "Cube",
+    "SITE_HEADER": "Cube",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/favicon.svg")}],
+    "STYLES": [lambda request: static("css/admin.css")],
+    # The palette of tokens.css, so that the theme's own inline colours agree before the style sheet arrives.
+    "COLORS": {
+        "primary": {
+            "50": "#eefafb",
+            "100": "#d5f1f4",
+            "200": "#afe3e9",
+            "300": "#79cdd8",
+            "400": "#3caebe",
+            "500": "#1f92a3",
+            "600": "#0d7685",
+            "700": "#0f5f6c",
+            "800": "#134e59",
+            "900": "#15414b",
+            "950": "#082a32",
+        }
+    },
+}

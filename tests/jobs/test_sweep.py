@@ -98,8 +98,9 @@ class TestSweepCluster:
         job = submit(launch=True)
         ref = world.ref(job)
         world.api.add({
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": ref.namespace}, "type": "Warning",
-            "reason": "FailedCreate", "message": "exceeded quota: q", "involvedObject": {"kind": "Job", "name": ref.name},
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": ref.namespace},
+            "type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: q",
+            "involvedObject": {"kind": "Job", "name": ref.name},
         })  # fmt: skip
 
         sweep.sweep_cluster(cluster_id=world.cluster_row.pk)

@@ -1,11 +1,12 @@
 """Pages about people and operators: members, tokens, secrets, the admin console, and every page on a phone."""
 
 import re
+from urllib.parse import urljoin
 
 import pytest
-import requests
 from playwright.sync_api import expect
 
+from . import running
 from .pages import JOBS, SUBMIT, confirm, fill, fits_the_window
 
 PAGES = {
@@ -77,8 +78,8 @@ class TestTokens:
         page.get_by_role("button", name="Create token").click()
 
         token = page.locator("[data-secret]").inner_text()
-        me = {"url": f"{cube.url}/api/v1/me/", "headers": {"Authorization": f"Bearer {token}"}, "timeout": 10}
-        assert requests.get(**me).json()["username"] == "dev"
+        api = running.Api(cube.url, token)
+        assert api.get("/me/").json()["username"] == "dev"
         page.goto("/account/tokens/")
         assert token not in page.content()
 
@@ -87,7 +88,7 @@ class TestTokens:
         confirm(page, "Revoke")
 
         expect(row).to_contain_text("revoked")
-        assert requests.get(**me).status_code == 401
+        assert api.get("/me/").status_code == 401
 
 
 class TestSecrets:
@@ -140,7 +141,7 @@ class TestAdminConsole:
         for address in lists:
             assert page.goto(address).status == 200, address
             if change := self.first_object(page):
-                assert page.goto(requests.compat.urljoin(page.url, change)).status == 200, change
+                assert page.goto(urljoin(page.url, change)).status == 200, change
 
     def test_the_admin_may_add_what_is_for_people_to_add(self, open_page):
         page = open_page("admin")
@@ -158,7 +159,7 @@ class TestAdminConsole:
             assert page.goto(f"{address}add/").status == 403, address
             page.goto(address)
             if change := self.first_object(page):
-                page.goto(requests.compat.urljoin(page.url, change))
+                page.goto(urljoin(page.url, change))
                 expect(page.locator("[name=_save], [name=_continue]")).to_have_count(0)
 
     @pytest.mark.parametrize("who", ["ada", "viewer"])
