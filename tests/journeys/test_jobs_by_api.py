@@ -41,14 +41,11 @@ class TestJobs:
     def test_following_gives_lines_as_they_come_and_ends_with_the_job(self, ada):
         job = ada.submit("followed", "for n in 1 2 3; do echo tick $n; sleep 2; done")
         address = f"{ada.base}/jobs/{job['uid']}/logs/?follow=true"
-        seen = []
 
         with ada.session.get(address, headers={"Accept": "application/x-ndjson"}, stream=True, timeout=60) as answer:
-            for line in answer.iter_lines():
-                if line:
-                    seen.append((json.loads(line)["message"], time.monotonic()))
+            seen = [(json.loads(line)["text"], time.monotonic()) for line in answer.iter_lines() if line]
 
-        assert [message for message, _ in seen] == ["tick 1", "tick 2", "tick 3"]
+        assert [text for text, _ in seen] == ["tick 1", "tick 2", "tick 3"]
         assert seen[2][1] - seen[0][1] > 3
         assert ada.wait_for(job["uid"], "succeeded")["exit_code"] == 0
 
