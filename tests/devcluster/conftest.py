@@ -22,9 +22,7 @@ class Client:
         self, method: str, path: str, body: Any = None, *, patch: str = "", **query: str
     ) -> tuple[int, Any]:
         headers = {"Content-Type": f"application/{patch}+json"} if patch else {}
-        async with self.session.request(
-            method, self.base + path, json=body, params=query, headers=headers
-        ) as answer:
+        async with self.session.request(method, self.base + path, json=body, params=query, headers=headers) as answer:
             kind = answer.content_type
             return answer.status, await (answer.json() if kind == "application/json" else answer.text())
 

@@ -127,9 +127,7 @@ class TestPolicy:
 
         status, refusal = await call("POST", PODS, {**pod, "metadata": {"name": "second"}})
 
-        expected = (
-            'pods "second" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
-        )
+        expected = 'pods "second" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
         assert (status, refusal["message"]) == (403, expected)
         assert (await call("GET", f"{PODS}/second"))[0] == 404
 
@@ -155,9 +153,7 @@ class TestPolicy:
         await call("POST", f"{rbac}/roles", {"metadata": {"name": "r"}, "rules": rules})
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
         subjects = [{"kind": "ServiceAccount", "name": "bot", "namespace": "default"}]
-        await call(
-            "POST", f"{rbac}/rolebindings", {"metadata": {"name": "b"}, "roleRef": role, "subjects": subjects}
-        )
+        await call("POST", f"{rbac}/rolebindings", {"metadata": {"name": "b"}, "roleRef": role, "subjects": subjects})
         _, issued = await call("POST", "/api/v1/namespaces/default/serviceaccounts/bot/token", {"spec": {}})
         headers = {"Authorization": f"Bearer {issued['status']['token']}"}
 
@@ -165,9 +161,7 @@ class TestPolicy:
             assert allowed.status == 200
         async with call.session.get(call.base + PODS, headers=headers) as refused:
             assert refused.status == 403
-        async with call.session.get(
-            call.base + PODS, headers={"Authorization": "Bearer nonsense"}
-        ) as unknown:
+        async with call.session.get(call.base + PODS, headers={"Authorization": "Bearer nonsense"}) as unknown:
             assert unknown.status == 401
 
 
@@ -212,9 +206,7 @@ async def test_kubectl_works(api, call, tmp_path):
     assert "created" in await run("create", "configmap", "typed", "--from-literal=a=1")
     assert "created" in await run("apply", "-f", str(manifest))
     assert "unchanged" in await run("apply", "-f", str(manifest))
-    assert "serverside-applied" in await run(
-        "apply", "--server-side", "--force-conflicts", "-f", str(manifest)
-    )
+    assert "serverside-applied" in await run("apply", "--server-side", "--force-conflicts", "-f", str(manifest))
     assert "labeled" in await run("label", "configmap", "applied", "x=y")
     assert "yes" in await run("auth", "can-i", "create", "pods")
     assert "deleted" in await run("delete", "configmap", "typed")

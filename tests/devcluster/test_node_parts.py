@@ -175,9 +175,7 @@ class TestContainers:
         assert full_image_name("busybox:1") == "docker.io/library/busybox:1"
         assert full_image_name("ghcr.io/a/b") == "ghcr.io/a/b:latest"
 
-    @pytest.mark.parametrize(
-        ("image", "reason"), [("UPPER/Case:1", "InvalidImageName"), ("no/1", "ErrImagePull")]
-    )
+    @pytest.mark.parametrize(("image", "reason"), [("UPPER/Case:1", "InvalidImageName"), ("no/1", "ErrImagePull")])
     def test_images_can_be_missing(self, image, reason):
         check_image("registry.example.com:5000/a/b:1", "Always", ("no/*",))
         with pytest.raises(ImageError) as refusal:

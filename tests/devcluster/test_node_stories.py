@@ -71,9 +71,7 @@ class TestJobs:
         cluster.submit("gang", command, pod={"subdomain": "hl"}, **gang)
         job = cluster.finished("gang")
 
-        assert job["status"].get("succeeded") == 2, [
-            cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")
-        ]
+        assert job["status"].get("succeeded") == 2, [cluster.log(p["metadata"]["name"]) for p in cluster.pods("gang")]
         rank0 = next(p for p in cluster.pods("gang") if p["metadata"]["name"].startswith("gang-0-"))
         assert cluster.log(rank0["metadata"]["name"]).startswith(b"heard from rank 1")
 
@@ -119,9 +117,7 @@ class TestJobs:
         mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
         volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]}
 
-        cluster.submit(
-            "write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume)
-        )
+        cluster.submit("write", ["sh", "-c", "echo kept > /workspace/f"], container=dict(mounted), pod=dict(volume))
         cluster.finished("write")
         cluster.submit("read", ["sh", "-c", "cat /workspace/f"], container=dict(mounted), pod=dict(volume))
         cluster.finished("read")

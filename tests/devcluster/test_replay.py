@@ -33,9 +33,7 @@ def steps_of(report: dict[str, list[dict[str, Any]]]) -> list[int]:
 
 
 def documented(scenarios: list[str]) -> set[tuple[str, int]]:
-    return {
-        (name, int(step)) for name, step, _ in LEFT_OUT.findall(DOCUMENT.read_text()) if name in scenarios
-    }
+    return {(name, int(step)) for name, step, _ in LEFT_OUT.findall(DOCUMENT.read_text()) if name in scenarios}
 
 
 @pytest.mark.asyncio(loop_scope="function")

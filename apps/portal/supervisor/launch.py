@@ -1,7 +1,7 @@
 """Run a command that does not outlive the process that asked for it, even when that one is killed with -9.
 
-Usage: python launch.py PARENT_PID SIGNAL NICE COMMAND… Linux tells the child itself when its parent dies; elsewhere this
-process stays and looks. Standard library only: it starts in milliseconds, before any package is found.
+Usage: python launch.py PARENT_PID SIGNAL NICE COMMAND… Linux tells the child itself when its parent dies; elsewhere
+this process stays and looks. Standard library only: it starts in milliseconds, before any package is found.
 """
 
 import ctypes
