@@ -2,10 +2,10 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cube.settings.base")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import re_path  # noqa: E402
@@ -13,10 +13,11 @@ from django.urls import re_path  # noqa: E402
 from apps.accounts.sockets import NoSuchSocket, SocketIdentity  # noqa: E402
 from apps.jobs.routing import websocket_urlpatterns as jobs  # noqa: E402
 from apps.logs.routing import websocket_urlpatterns as logs  # noqa: E402
+from cube.http import ThreadedHandler  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": ThreadedHandler(),
         "websocket": SocketIdentity(URLRouter([*logs, *jobs, re_path("", NoSuchSocket.as_asgi())])),
     }
 )

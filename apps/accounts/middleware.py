@@ -17,10 +17,6 @@ class AuditRefusals:
     trail should show who went looking.
     """
 
-    # Only synchronous, and the last of the middleware: the ones around it then run in one thread, instead of changing
-    # between the event loop and threads twice each. Measured: a third of a request's processor time.
-    sync_capable, async_capable = True, False
-
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 

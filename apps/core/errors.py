@@ -13,7 +13,7 @@ class DomainError(Exception):
 
 
 class InvalidInput(DomainError):
-    """What was sent cannot be accepted. `fields` maps a path (`resources.cpu`, `params.image`) to what is wrong."""
+    """What was sent cannot be accepted. `fields` maps a path (`resources.cpu`) to what is wrong there."""
 
     code = "invalid_input"
 

@@ -54,8 +54,8 @@ class JobAdmin(ReadOnly, ModelAdmin):
     inlines = [AttemptInline, JobEventInline]
     fields = [
         "open_in_portal", "uid", "name", "project", "cluster", "resource_group", "template_version", "params",
-        "resources", "priority", "status", "reason", "message", "exit_code", "submitted_by",
-        "created_at", "started_at", "finished_at",
+        "resources", "priority", "status", "reason", "message", "exit_code", "submitted_by", "created_at",
+        "started_at", "finished_at",
     ]  # fmt: skip
     readonly_fields = ["open_in_portal", "uid", "created_at"]
 

@@ -28,7 +28,6 @@ from .forms import JobForm, initial_from
 from .models import Job
 
 PAGE = 50
-LISTED = ("template_version__template", "submitted_by", "cluster")
 
 
 def read_uids(texts: list[str]) -> list[uuids.UUID]:
@@ -51,7 +50,7 @@ class JobList(ProjectPage, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         jobs = self._filtered(Job.objects.visible_to(self.request.user).filter(project=self.project))
-        page = list(jobs.select_related(*LISTED)[: PAGE + 1])
+        page = list(jobs.for_lists()[: PAGE + 1])
         asked = self.request.GET.copy()
         asked.pop("before", None)
         older = page[PAGE - 1].pk if len(page) > PAGE else None
@@ -99,7 +98,7 @@ class JobRows(ProjectPage, View):
         uids = [uid for uid in request.GET.getlist("uid")[:PAGE] if len(uid) == 36]
         try:
             jobs = Job.objects.visible_to(request.user).filter(project=self.project, uid__in=uids)
-            rows = list(jobs.select_related(*LISTED))
+            rows = list(jobs.for_lists())
         except (ValueError, DomainError):
             rows = []
         return render(

@@ -45,6 +45,7 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("CUBE_MAX_BODY_BYTES", default=4 * 1024 * 1024)
+CUBE_WEB_THREADS = env.int("CUBE_WEB_THREADS", default=16)  # requests a web process answers at a time
 ROOT_URLCONF = "cube.urls"
 ASGI_APPLICATION = "cube.asgi.application"
 APPEND_SLASH = True
@@ -90,8 +91,6 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
-    # First, because it is the only one that must run in the event loop; the last one holds the others in one thread.
-    "servestatic.middleware.ServeStaticMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -166,11 +165,9 @@ if "sqlite" in _database["ENGINE"]:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
     }
 else:
-    # A pool per process: under ASGI each request has a thread of its own, so a connection kept by a thread is a leak.
     _database["CONN_HEALTH_CHECKS"] = True
-    _database["OPTIONS"] = {
-        "pool": {"min_size": 1, "max_size": env.int("CUBE_DATABASE_POOL_SIZE", default=20), "timeout": 15}
-    }
+# Kept by the request threads of `cube.http`, of which there is a fixed number.
+_database["CONN_MAX_AGE"] = env.int("CUBE_DATABASE_CONN_MAX_AGE", default=60)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CUBE_REDIS_SOCKET = redis_socket(CUBE_DATA_DIR)
@@ -276,8 +273,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "apps.core.api.pagination.NewestFirst",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": [
-        "rest_framework.throttling.AnonRateThrottle",
-        "rest_framework.throttling.UserRateThrottle",
+        "apps.core.api.throttling.Anonymous",
+        "apps.core.api.throttling.PerUser",
     ],
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.str("CUBE_API_RATE_ANONYMOUS", default="60/min"),
