@@ -1,5 +1,6 @@
 """A real Cube for journeys and benchmarks: `manage.py up` in a folder and on a port of its own."""
 
+import ctypes
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
 FINISHED = {"succeeded", "failed", "stopped"}
 # Ends at once when it is asked to; a plain `sleep` as a container's first process would take the whole grace period.
 SLEEPER = "trap 'exit 0' TERM; sleep 600 & wait"
@@ -122,14 +124,20 @@ def start(data: Path, *, port: int | None = None, **more: str) -> Cube:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Signals meant for the test run, as a closed terminal's, are not meant for it.
-            preexec_fn=hear_ctrl_c,
+            preexec_fn=settle_in,
         )
     return Cube(f"http://127.0.0.1:{port}", data, process, console, settings=more)
 
 
-def hear_ctrl_c() -> None:
-    """A shell that starts the test run in the background makes it, and all its children, deaf to Ctrl-C."""
+def settle_in() -> None:
+    """Before `up` begins. A shell that starts the tests in the background makes them, and so us, deaf to Ctrl-C.
+
+    And whoever kills the tests ends Cube too (Linux tells us when the thread that started us ends, so start Cube from
+    the main one).
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_told(cube: Cube, text: str, seconds: float = 90) -> str:
