@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.accounts import audit
@@ -94,20 +94,29 @@ def draft_job(
     return job
 
 
-@transaction.atomic
 def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
-    """Queue a job (arguments as `draft_job`). Launching happens elsewhere, once this transaction is real.
+    """Queue a job (arguments as `draft_job`). Launching happens elsewhere, once it is saved.
 
-    With a `uid` the call is idempotent: a form sent twice makes one job.
+    With a `uid` the call is idempotent: a form sent twice makes one job. Raises InvalidInput, also for a uid that is
+    another project's. Everything is checked before the transaction begins, so that the database is locked for the
+    writes alone: SQLite has one writer at a time.
     """
     job = draft_job(actor=actor, **asked)
-    if asked.get("uid") and (twin := Job.objects.filter(uid=job.uid, project=job.project).first()):
-        return twin
     job.rerun_of = rerun_of
-    job.save()
+    try:
+        return _queue(job, actor=actor)
+    except IntegrityError:  # Only a uid that is given can be taken.
+        twin = Job.objects.filter(uid=job.uid, project=job.project).first()
+        if twin is None:
+            raise InvalidInput({"uid": "Another job has this uid. Leave it out, or make a new one."}) from None
+        return twin
+
+
+@transaction.atomic
+def _queue(job: Job, *, actor: Any) -> Job:
+    job.save(force_insert=True)
     _add_attempt(job, number=1)
-    text = f"Submitted as a rerun of {rerun_of.name}." if rerun_of else "Submitted."
-    _tell(job, text, actor=actor)
+    _tell(job, f"Submitted as a rerun of {job.rerun_of.name}." if job.rerun_of else "Submitted.", actor=actor)
     audit.record(actor=actor, action="job.submit", target=job, project=job.project.slug, detail={"uid": str(job.uid)})
     publish(JobQueued(job_id=job.pk))
     _announce(job)

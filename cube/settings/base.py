@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
+    "apps.core.api.slashes.ForgiveMissingSlash",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -294,7 +295,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "PREPROCESSING_HOOKS": ["apps.core.api.schema.without_slashless_twins"],
     "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "apps.jobs.choices.JobStatus"},
 }
 

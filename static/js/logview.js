@@ -214,7 +214,7 @@ export class LogView {
     const stream = this.streams.get(line.s);
     row.className = `logrow${line.k === "gap" ? " gap" : ""}`;
     if (stream && this.streams.size > 1) row.classList.add(`s${stream.hue}`);
-    row.append(piece("n", String(line.n)));
+    row.append(piece("n", String(line.n + 1)));
     if (line.t) {
       const time = piece("t", clock(line.t));
       time.title = line.t;

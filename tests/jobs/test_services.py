@@ -8,6 +8,7 @@ from apps.jobs import services
 from apps.jobs.choices import ACTIVE, FINISHED, NEXT, WAITING, JobStatus, Reason
 from apps.jobs.models import Attempt, Job, JobEvent
 from apps.jobs.observation import Failure
+from tests.factories import ProjectFactory
 
 from .conftest import fresh
 
@@ -49,6 +50,16 @@ class TestSubmitJob:
 
         assert first.pk == second.pk
         assert Job.objects.count() == Attempt.objects.count() == 1
+
+    def test_refuses_a_uid_of_another_project_and_tells_nothing_of_it(self, submit):
+        uid = uuid.uuid4()
+        submit(uid=uid)
+
+        with pytest.raises(InvalidInput) as refusal:
+            submit(uid=uid, project=ProjectFactory())
+
+        assert set(refusal.value.fields) == {"uid"}
+        assert Job.objects.count() == 1
 
 
 class TestStopJob:

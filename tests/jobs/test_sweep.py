@@ -97,11 +97,17 @@ class TestSweepCluster:
     def test_tells_why_a_job_has_no_pods(self, submit, world):
         job = submit(launch=True)
         ref = world.ref(job)
-        world.api.add({
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": ref.namespace},
-            "type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: q",
-            "involvedObject": {"kind": "Job", "name": ref.name},
-        })  # fmt: skip
+        world.api.add(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": "e", "namespace": ref.namespace},
+                "type": "Warning",
+                "reason": "FailedCreate",
+                "message": "exceeded quota: q",
+                "involvedObject": {"kind": "Job", "name": ref.name},
+            }
+        )
 
         sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
 
