@@ -263,7 +263,8 @@ def record_gone(*, job_id: int, attempt: int) -> None:
     if job.status == JobStatus.STOPPING:
         _finish(job, JobStatus.STOPPED, Failure(Reason.STOPPED, "", None))
     else:
-        _fail(job, Failure(Reason.LOST, "Its object was deleted from the cluster by somebody else.", None))
+        text = "It is no longer in the cluster: somebody deleted it, or it ended while Cube was away for days."
+        _fail(job, Failure(Reason.LOST, text, None))
 
 
 @transaction.atomic
