@@ -10,7 +10,7 @@ again = {"autoretry_for": (Unavailable,), "retry_backoff": True, "retry_backoff_
 BATCH = 500
 
 
-@shared_task(**again)
+@shared_task(**{**again, "max_retries": 2})  # the sweep sends another when the cluster is back
 def launch_job(*, job_id: int) -> None:
     launching.launch_job(job_id=job_id)
 
