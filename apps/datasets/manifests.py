@@ -11,8 +11,8 @@ MOST_DEPTH = 8
 CONTAINER = "main"
 USER_ID = 1000
 
-# Runs in the pod; prints one JSON document. Hidden folders and links are left out: links could point anywhere. A job may
-# remove a file meanwhile, and names need not be UTF-8.
+# Runs in the pod; prints one JSON document. Hidden folders and links are left out: links could point anywhere.
+# A job may remove a file meanwhile, and names need not be UTF-8.
 SCRIPT = f"""
 import json, os
 root, found, truncated = "/workspace", [], False

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.accounts import audit
@@ -102,10 +102,16 @@ def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
     With a `uid` the call is idempotent: a form sent twice makes one job.
     """
     job = draft_job(actor=actor, **asked)
-    if asked.get("uid") and (twin := Job.objects.filter(uid=job.uid, project=job.project).first()):
+    if asked.get("uid") and (twin := _twin(job)):
         return twin
     job.rerun_of = rerun_of
-    job.save()
+    try:
+        with transaction.atomic():
+            job.save()
+    except IntegrityError:  # The other half of a double click was quicker.
+        if twin := _twin(job):
+            return twin
+        raise InvalidInput({"uid": "This uid is taken. Send another, or none."}) from None
     _add_attempt(job, number=1)
     text = f"Submitted as a rerun of {rerun_of.name}." if rerun_of else "Submitted."
     _tell(job, text, actor=actor)
@@ -113,6 +119,10 @@ def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
     publish(JobQueued(job_id=job.pk))
     _announce(job)
     return job
+
+
+def _twin(job: Job) -> Job | None:
+    return Job.objects.filter(uid=job.uid, project=job.project).first()
 
 
 def rerun_job(*, job: Job, actor: Any) -> Job:

@@ -8,6 +8,7 @@ from apps.jobs import services
 from apps.jobs.choices import ACTIVE, FINISHED, NEXT, WAITING, JobStatus, Reason
 from apps.jobs.models import Attempt, Job, JobEvent, Pod
 from apps.jobs.observation import Failure
+from tests.factories import ProjectFactory
 
 from .conftest import ended, fresh
 
@@ -49,6 +50,31 @@ class TestSubmitJob:
 
         assert first.pk == second.pk
         assert Job.objects.count() == Attempt.objects.count() == 1
+
+    def test_with_a_uid_of_another_project_is_refused_without_telling_of_it(self, submit):
+        taken = submit()
+        elsewhere = ProjectFactory(slug="elsewhere")
+
+        with pytest.raises(InvalidInput) as refusal:
+            submit(project=elsewhere, uid=taken.uid)
+
+        assert list(refusal.value.fields) == ["uid"]
+        assert Job.objects.count() == 1
+
+    def test_sent_twice_at_the_same_moment_is_one_job(self, submit, monkeypatch):
+        first = submit(uid=uuid.uuid4())
+        seen = iter([None, first])
+        monkeypatch.setattr(services, "_twin", lambda job: next(seen))
+
+        assert submit(uid=first.uid) == first
+        assert Job.objects.count() == 1
+
+    def test_takes_no_time_limit_that_kubernetes_would_not(self, submit):
+        with pytest.raises(InvalidInput) as refusal:
+            submit(time_limit_seconds=10**12)
+
+        assert list(refusal.value.fields) == ["time_limit_seconds"]
+        assert not Job.objects.exists()
 
 
 class TestStopJob:
