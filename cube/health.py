@@ -49,7 +49,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus metrics: with `CUBE_METRICS_TOKEN` as a bearer token, or from loopback when none is set."""
     expected = settings.CUBE_METRICS_TOKEN
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if expected and not secrets.compare_digest(given, expected):
+    if expected and not secrets.compare_digest(given.encode(), expected.encode()):
         return HttpResponseForbidden("A metrics token is needed.")
     if not expected and request.META.get("REMOTE_ADDR") not in LOOPBACK:
         return HttpResponseForbidden("Set CUBE_METRICS_TOKEN to read metrics from another machine.")

@@ -3,12 +3,13 @@
 from django.conf import settings
 
 from apps.clusters import gateway
-from apps.clusters.gateway import AlreadyExists, GatewayError, Manifest, ObjectRef
+from apps.clusters.gateway import AlreadyExists, GatewayError, Manifest, NotFound, ObjectRef
 from apps.core.errors import DomainError
 from apps.quotas.selectors import namespace_name
-from apps.quotas.services import reconcile_namespace
+from apps.quotas.services import forget_if_gone, reconcile_namespace
 
 from . import manifests, services
+from .choices import ListingStatus
 from .models import Workspace
 
 NO_STORAGE = "This cluster has no default storage class, so projects have no workspace on it."
@@ -31,6 +32,10 @@ def start(*, workspace_id: int) -> None:
             finish(workspace_id=workspace_id, pod=api.get(ObjectRef.of(pod)))
     except gateway.Unavailable:
         raise
+    except GatewayError as refusal:
+        if forget_if_gone(refusal, project=workspace.project, cluster=workspace.cluster):
+            raise gateway.Unavailable(str(refusal)) from refusal
+        services.record_failure(workspace_id=workspace_id, message=str(refusal))
     except DomainError as refusal:
         services.record_failure(workspace_id=workspace_id, message=str(refusal))
 
@@ -45,12 +50,17 @@ def finish(*, workspace_id: int, pod: Manifest) -> None:
     if pod["metadata"]["name"] != ref.name or pod["metadata"]["namespace"] != ref.namespace:
         return
     api = gateway.connect(workspace.cluster)
+    if workspace.status != ListingStatus.LISTING:  # Taken in already: one end of a pod is told in several events.
+        api.delete(ref, grace_seconds=0)
+        return
     try:
         printed = api.read_log(
             namespace=ref.namespace, pod=ref.name, container=manifests.CONTAINER, limit_bytes=MOST_BYTES
         )
     except gateway.Unavailable:
         raise
+    except NotFound:  # somebody was quicker
+        return
     except GatewayError as refusal:
         services.record_failure(workspace_id=workspace_id, message=str(refusal))
         return

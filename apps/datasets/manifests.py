@@ -12,6 +12,7 @@ CONTAINER = "main"
 USER_ID = 1000
 
 # Runs in the pod; prints one JSON document. Hidden folders and links are left out: links could point anywhere.
+# A job may remove a file meanwhile, and names need not be UTF-8.
 SCRIPT = f"""
 import json, os
 root, found, truncated = "/workspace", [], False
@@ -25,8 +26,12 @@ for folder, folders, names in os.walk(root):
         if len(found) == {MOST_FILES}:
             truncated = True
             break
-        info = os.stat(path)
-        found.append({{"path": os.path.relpath(path, root), "size": info.st_size, "modified": int(info.st_mtime)}})
+        try:
+            info = os.stat(path)
+        except OSError:
+            continue
+        shown = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "replace")
+        found.append({{"path": shown, "size": info.st_size, "modified": int(info.st_mtime)}})
     if truncated:
         break
 print(json.dumps({{"files": found, "truncated": truncated}}))

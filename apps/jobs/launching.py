@@ -12,10 +12,11 @@ from apps.clusters.gateway import (
     Manifest,
     NotFound,
     ObjectRef,
+    Unavailable,
 )
 from apps.clusters.models import Cluster
 from apps.core.errors import DomainError
-from apps.quotas.services import reconcile_namespace
+from apps.quotas.services import forget_if_gone, reconcile_namespace
 
 from . import manifests, selectors, services
 from .choices import FINISHED, JobStatus, Reason
@@ -42,20 +43,26 @@ def launch_job(*, job_id: int) -> None:
         tenancy = reconcile_namespace(project=job.project, cluster=job.cluster)
         plan = selectors.plan_for(job, attempt=attempt.number, has_workspace=tenancy.has_workspace)
         created = _create(api, manifests.for_job(plan))
-    except gateway.Unavailable:
+    except Unavailable:
         raise
     except (Invalid, Forbidden, NotFound, AlreadyExists) as refusal:
+        if refusal.status == 401 or forget_if_gone(refusal, project=job.project, cluster=job.cluster):
+            # Not the job's fault: it waits until an operator has renewed the credentials, or the namespace is back.
+            raise Unavailable(str(refusal), status=refusal.status) from refusal
         services.record_refused(job_id=job_id, reason=_reason_of(refusal), message=str(refusal))
         return
     except DomainError as refusal:
         services.record_refused(job_id=job_id, reason=Reason.REFUSED, message=str(refusal))
         return
-    wanted = services.record_launched(
-        job_id=job_id,
-        attempt=attempt.number,
-        object_uid=created["metadata"]["uid"],
-        note="" if tenancy.has_workspace else NO_STORAGE,
-    )
+    try:
+        wanted = services.record_launched(
+            job_id=job_id,
+            attempt=attempt.number,
+            object_uid=created["metadata"]["uid"],
+            note="" if tenancy.has_workspace else NO_STORAGE,
+        )
+    except Job.DoesNotExist:  # stopped and deleted while the cluster was asked
+        wanted = False
     if not wanted:
         remove(cluster=job.cluster, ref=ObjectRef.of(created))
 
@@ -78,13 +85,23 @@ def _create(api: Gateway, wanted: list[Manifest]) -> Manifest:
 def _create_or_adopt(api: Gateway, job: Manifest) -> Manifest:
     try:
         return api.create(job)
-    except AlreadyExists:
-        found = api.get(ObjectRef.of(job))
-        if found["metadata"].get("labels", {}).get(labels.UID) != job["metadata"]["labels"][labels.UID]:
-            raise AlreadyExists(
-                f"A Job named {job['metadata']['name']} that Cube did not make is in the way.", status=409
-            ) from None
-        return found
+    except (AlreadyExists, Forbidden) as refusal:
+        # Forbidden: a quota is asked before the name, and what fills it may be this very object.
+        found = _existing(api, job, refusal)
+    if found["metadata"].get("labels", {}).get(labels.UID) != job["metadata"]["labels"][labels.UID]:
+        name = job["metadata"]["name"]
+        raise AlreadyExists(f"A Job named {name} that Cube did not make is in the way.", status=409)
+    return found
+
+
+def _existing(api: Gateway, job: Manifest, refusal: GatewayError) -> Manifest:
+    """The object that stands behind a refusal; else the refusal is raised as it is."""
+    try:
+        return api.get(ObjectRef.of(job))
+    except NotFound:
+        if isinstance(refusal, AlreadyExists):
+            raise Unavailable("The object that was in the way is gone; trying again.") from None
+        raise refusal from None
 
 
 def remove(*, cluster: Cluster, ref: ObjectRef) -> None:

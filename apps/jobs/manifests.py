@@ -16,7 +16,9 @@ from .plan import JobPlan
 SERVICE_ACCOUNT = "cube-job"
 CONTAINER = "main"
 USER_ID = 1000  # "restricted" forbids root, and an image that names no user would be root
-KEEP_FINISHED_SECONDS = 3600  # logs and states are Cube's by then; the objects need not stay
+# The sweep removes what ended an hour ago. This is for when nobody sweeps: Cube may be away for a long week-end and
+# still learn how its jobs ended.
+KEEP_FINISHED_SECONDS = 4 * 24 * 3600
 GRACE_SECONDS = 30
 
 

@@ -13,9 +13,10 @@ from apps.projects.owned import ProjectOwned, ProjectOwnedQuerySet
 from .choices import FINISHED, NEXT, UNFINISHED, JobStatus, Reason
 
 name_validator = RegexValidator(
-    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
     _("Use lower-case letters, digits and '-', at most 63 characters."),
 )
+LONGEST_SECONDS = 2**31 - 1  # of `activeDeadlineSeconds`; also what the column holds
 
 
 class JobQuerySet(ProjectOwnedQuerySet):
@@ -51,7 +52,9 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     )
     priority = models.IntegerField(default=0, validators=[MinValueValidator(-100), MaxValueValidator(100)])
     max_retries = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(10)])
-    time_limit_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    time_limit_seconds = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_SECONDS)]
+    )
 
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     version = models.PositiveIntegerField(default=0)

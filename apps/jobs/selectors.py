@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from apps.clusters.choices import Health
+from apps.clusters.models import Cluster
 from apps.clusters.quantities import Resources
 from apps.jobtemplates import rendering
 from apps.quotas.selectors import namespace_name
@@ -39,14 +41,24 @@ def current_attempt(job: Job) -> Attempt:
 
 
 def forgotten_in_queue() -> JobQuerySet:
-    """Queued jobs whose launch message may be lost: a worker died, or the broker was away."""
-    return Job.objects.filter(status=JobStatus.QUEUED, updated_at__lt=timezone.now() - PATIENCE)
+    """Queued jobs whose launch message may be lost: a worker died, or the broker was away.
+
+    Those of a cluster that does not answer wait for it: asking for each would keep the workers from the others.
+    """
+    late = Job.objects.filter(status=JobStatus.QUEUED, updated_at__lt=timezone.now() - PATIENCE)
+    return late.exclude(cluster__health=Health.UNREACHABLE)
+
+
+def clusters_to_sweep() -> QuerySet[Cluster]:
+    """Also disabled ones while something runs there: they take no new work, but what they have still ends."""
+    return Cluster.objects.filter(Q(is_enabled=True) | Q(pk__in=Job.objects.unfinished().values("cluster_id")))
 
 
 def unfinished_on(cluster_id: int) -> JobQuerySet:
     return Job.objects.unfinished().exclude(status=JobStatus.QUEUED).filter(cluster_id=cluster_id)
 
 
-def known_uids(uids: set[str]) -> dict[str, str]:
-    """uid -> status of those jobs that exist."""
-    return {str(uid): status for uid, status in Job.objects.filter(Q(uid__in=uids)).values_list("uid", "status")}
+def closed_attempts(uids: set[str], *, cluster_id: int) -> QuerySet[Attempt]:
+    """Those of the named jobs that have ended, by themselves or with their job."""
+    ended = Attempt.objects.filter(finished_at__isnull=False, job__uid__in=uids, job__cluster_id=cluster_id)
+    return ended.select_related("job__project")

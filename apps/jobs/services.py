@@ -31,6 +31,7 @@ from .observation import Failure, PodFacts
 from .plan import object_name
 
 MESSAGE_LENGTH = 2000
+PHASES = {"Pending": 0, "Unknown": 1, "Running": 1, "Succeeded": 2, "Failed": 2}  # a pod never goes back
 WRITTEN = frozenset({"name", "priority", "max_retries", "time_limit_seconds"})  # fields that people fill in as they are
 
 
@@ -186,6 +187,8 @@ def record_launched(*, job_id: int, attempt: int, object_uid: str, note: str = "
     """The cluster has the attempt's Job. Returns False when the job ended meanwhile, so the object must go again."""
     job = _locked(job_id)
     Attempt.objects.filter(job=job, number=attempt).update(object_uid=object_uid)
+    if attempt != _latest_number(job):  # A slow launcher: that attempt has ended, and the next has its own message.
+        return True
     if job.status == JobStatus.QUEUED:
         _start(job, attempt, JobStatus.STARTING)
         _save(job, " ".join(filter(None, [f"Sent to cluster {job.cluster.slug}.", note])))
@@ -209,14 +212,18 @@ def record_pod(*, job_id: int, facts: PodFacts, deleted: bool = False) -> None:
         return
     if _upsert_pod(attempt, facts, deleted):
         publish(PodChanged(job_id=job.pk, job_uid=str(job.uid)))
-    if job.is_finished or attempt.number != _latest_number(job) or deleted:
+    if attempt.number != _latest_number(job) or deleted:
+        return
+    if job.is_finished:
+        _note_late_start(job, facts)
         return
     if (facts.is_running or facts.has_ended) and job.status in {JobStatus.QUEUED, JobStatus.STARTING}:
         job.started_at = facts.started_at or timezone.now()
         _start(job, attempt.number, JobStatus.RUNNING)
         job.reason, job.message = "", ""
         _save(job, f"Running on node {facts.node}." if facts.node else "Running.")
-    elif facts.is_hopeless:
+    elif facts.is_hopeless and job.status != JobStatus.STOPPING:
+        _overtake_launcher(job, attempt.number)
         _fail(job, Failure(facts.reason, facts.message, None))
     elif job.status == JobStatus.STARTING and facts.phase == "Pending" and facts.reason:
         record_waiting(job=job, reason=facts.reason, message=facts.message)
@@ -247,6 +254,7 @@ def record_outcome(*, job_id: int, attempt: int, succeeded: bool, failure: Failu
     job = _locked(job_id)
     if job.is_finished or attempt != _latest_number(job):
         return
+    _overtake_launcher(job, attempt)
     if succeeded:
         _finish(job, JobStatus.SUCCEEDED, Failure(Reason.COMPLETED, "", 0))
     elif job.status == JobStatus.STOPPING:
@@ -264,7 +272,8 @@ def record_gone(*, job_id: int, attempt: int) -> None:
     if job.status == JobStatus.STOPPING:
         _finish(job, JobStatus.STOPPED, Failure(Reason.STOPPED, "", None))
     else:
-        _fail(job, Failure(Reason.LOST, "Its object was deleted from the cluster by somebody else.", None))
+        text = "It is no longer in the cluster: somebody deleted it, or it ended while Cube was away for days."
+        _fail(job, Failure(Reason.LOST, text, None))
 
 
 @transaction.atomic
@@ -292,15 +301,30 @@ def _add_attempt(job: Job, *, number: int) -> Attempt:
 
 
 def _start(job: Job, attempt: int, status: JobStatus) -> None:
-    if job.status == JobStatus.QUEUED and status == JobStatus.RUNNING:
-        job.move_to(JobStatus.STARTING)  # the watch was quicker than the launcher
+    if status == JobStatus.RUNNING:
+        _overtake_launcher(job, attempt)
     job.move_to(status)
     Attempt.objects.filter(job=job, number=attempt).update(status=status, started_at=job.started_at)
 
 
+def _overtake_launcher(job: Job, attempt: int) -> None:
+    """The watch may be quicker than the launcher, or the launcher may have died: what was seen has been launched."""
+    if job.status == JobStatus.QUEUED:
+        _start(job, attempt, JobStatus.STARTING)
+
+
+def _note_late_start(job: Job, facts: PodFacts) -> None:
+    """Jobs and pods are watched apart: a short job's end may be told before its pod's beginning."""
+    if job.started_at is None and facts.started_at is not None:
+        job.started_at = facts.started_at
+        job.version += 1
+        Attempt.objects.filter(job=job, number=facts.attempt).update(started_at=facts.started_at)
+        _save(job, "")
+
+
 def _fail(job: Job, failure: Failure) -> None:
     number = _latest_number(job)
-    if job.status == JobStatus.STOPPING or number > job.max_retries:
+    if number > job.max_retries:
         _finish(job, JobStatus.FAILED, failure)
         return
     _close_attempt(job, JobStatus.FAILED, failure)
@@ -368,7 +392,7 @@ def _upsert_pod(attempt: Attempt, facts: PodFacts, deleted: bool) -> bool:
     if known is None:
         # The controller may replace a pod before its own row arrives; rows are never removed, so history stays.
         known = Pod(attempt=attempt, uid=facts.uid, name=facts.name)
-    elif known.phase in {"Succeeded", "Failed"} and facts.phase not in {"Succeeded", "Failed"}:
+    elif PHASES.get(facts.phase, 0) < PHASES.get(known.phase, 0):
         return False  # an old message that came late
     values = {
         "rank": facts.rank,

@@ -1,23 +1,29 @@
 """The watch is for speed, the sweep is for truth: rows against the cluster, whatever was lost on the way."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from apps.clusters import gateway, labels
-from apps.clusters.gateway import Gateway, Manifest, ObjectRef
+from apps.clusters.gateway import Gateway, GatewayError, Manifest, ObjectRef, Unavailable
 from apps.clusters.models import Cluster
+from apps.quotas.selectors import namespace_name
 
 from . import launching, selectors, services
-from .choices import FINISHED, JobStatus, Reason
-from .models import Job
+from .choices import JobStatus, Reason
+from .models import Attempt, Job
 from .observation import job_facts
 
+Place = tuple[str, str]  # namespace and name of a Kubernetes Job, or namespace and uid of ours
 logger = structlog.get_logger(__name__)
 SETTLING = timedelta(seconds=60)  # younger rows and objects may still be under way
+KEEP_FINISHED = timedelta(hours=1)  # for people with kubectl, and for whoever still reads a log
 WAITING_PATIENCE = timedelta(minutes=10)  # Kubernetes would retry a missing image for ever
+REMOVED_AT_ONCE = 200
 
 
 def sweep_cluster(*, cluster_id: int) -> dict[str, int]:
@@ -26,30 +32,63 @@ def sweep_cluster(*, cluster_id: int) -> dict[str, int]:
     Raises Unavailable when the cluster cannot be reached; then nothing is concluded.
     """
     cluster = Cluster.objects.get(pk=cluster_id)
+    # Rows first: what is launched while the cluster answers is missing in the answer, and must not count as gone.
+    jobs = list(selectors.unfinished_on(cluster_id).select_related("project", "cluster").prefetch_related("attempts"))
     api = gateway.connect(cluster)
-    objects = {m["metadata"]["name"]: m for m in api.list("batch/v1", "Job", labels=launching.OURS).items}
-    counts = {"observed": 0, "gone": 0, "strays": _remove_strays(cluster, objects)}
-    for job in selectors.unfinished_on(cluster_id).select_related("project", "cluster"):
-        attempt = selectors.current_attempt(job)
-        found = objects.get(attempt.object_name)
-        if found is not None:
-            _catch_up(api, job, found)
-            counts["observed"] += 1
-        elif job.updated_at < timezone.now() - SETTLING:
-            services.record_gone(job_id=job.pk, attempt=attempt.number)
-            counts["gone"] += 1
-    return counts
+    objects = {_place(m): m for m in api.list("batch/v1", "Job", labels=launching.OURS).items if _is_readable(m)}
+    pods = _by_job(api.list("v1", "Pod", labels=launching.OURS).items)
+    counts = {"observed": 0, "gone": 0, "failed": 0}
+    for job in jobs:
+        try:
+            counts[_compare(api, job, objects, pods)] += 1
+        except Unavailable:
+            raise
+        except Exception:  # One job's trouble stays its own.
+            logger.exception("a job could not be swept", job=str(job.uid))
+            counts["failed"] += 1
+    return {**counts, "removed": _remove_leftovers(cluster, objects.values())}
 
 
-def _catch_up(api: Gateway, job: Job, found: Manifest) -> None:
+def _place(manifest: Manifest) -> Place:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _is_readable(manifest: Manifest) -> bool:
+    """Others may write our labels on what is theirs: what no launcher of ours wrote is left alone."""
+    held = manifest["metadata"].get("labels") or {}
+    try:
+        UUID(held.get(labels.UID, ""))
+    except ValueError:
+        return False
+    return str(held.get(labels.ATTEMPT, "")).isdecimal()
+
+
+def _by_job(pods: Iterable[Manifest]) -> dict[Place, list[Manifest]]:
+    found: dict[Place, list[Manifest]] = defaultdict(list)
+    for pod in filter(_is_readable, pods):
+        found[pod["metadata"]["namespace"], pod["metadata"]["labels"][labels.UID]].append(pod)
+    return found
+
+
+def _compare(api: Gateway, job: Job, objects: dict[Place, Manifest], pods: dict[Place, list[Manifest]]) -> str:
+    """Bring one job up to date; answers what was found."""
+    namespace, attempt = namespace_name(job.project), list(job.attempts.all())[-1]
+    found = objects.get((namespace, attempt.object_name))
+    if found is not None:
+        _catch_up(api, job, found, pods.get((namespace, str(job.uid)), []))
+    elif job.updated_at < timezone.now() - SETTLING:
+        services.record_gone(job_id=job.pk, attempt=attempt.number)
+        return "gone"
+    return "observed"
+
+
+def _catch_up(api: Gateway, job: Job, found: Manifest, pods: list[Manifest]) -> None:
     """Do again what a lost event would have done."""
     launching.observe(job=job, kind="Job", manifest=found, deleted=False)
     if job.status == JobStatus.STOPPING:
         if not job_facts(found).is_deleting:
-            launching.remove(cluster=job.cluster, ref=ObjectRef.of({**found, "apiVersion": "batch/v1", "kind": "Job"}))
+            launching.remove(cluster=job.cluster, ref=_ref(found))
         return
-    namespace = found["metadata"]["namespace"]
-    pods = api.list("v1", "Pod", namespace=namespace, labels={labels.UID: str(job.uid)}).items
     for pod in pods:
         launching.observe(job=job, kind="Pod", manifest=pod, deleted=False)
     if not pods:
@@ -57,11 +96,20 @@ def _catch_up(api: Gateway, job: Job, found: Manifest) -> None:
     _give_up_on_hopeless(job)
 
 
+def _ref(manifest: Manifest) -> ObjectRef:
+    namespace, name = _place(manifest)
+    return ObjectRef("batch/v1", "Job", name, namespace)
+
+
 def _explain_missing_pods(api: Gateway, job: Job, found: Manifest) -> None:
     """A Job whose pods the cluster refuses (quota, admission) stays silent but for its events."""
     meta = found["metadata"]
     selector = f"involvedObject.kind=Job,involvedObject.name={meta['name']},type=Warning"
-    events = api.list("v1", "Event", namespace=meta["namespace"], field_selector=selector).items
+    try:
+        events = api.list("v1", "Event", namespace=meta["namespace"], field_selector=selector).items
+    except GatewayError as refusal:  # Not everybody lets Cube read events; the job waits without an explanation then.
+        logger.warning("events cannot be read", cluster=job.cluster.slug, error=str(refusal))
+        return
     refused = [e for e in events if e.get("reason") == "FailedCreate"]
     if refused:
         message = refused[-1].get("message", "")
@@ -83,26 +131,25 @@ def _give_up_on_hopeless(job: Job) -> None:
         launching.remove_attempts(job_id=job.pk)
 
 
-def _remove_strays(cluster: Cluster, objects: dict[str, Manifest]) -> int:
-    """Objects that run for nobody: their job finished, or does not exist in this database."""
-    by_uid = {m["metadata"]["labels"][labels.UID]: m for m in objects.values() if _is_old_and_unfinished(m)}
-    statuses = selectors.known_uids(set(by_uid))
-    strays = [m for uid, m in by_uid.items() if statuses.get(uid) in FINISHED]
-    for manifest in strays:
-        meta = manifest["metadata"]
-        logger.warning("removing a stray job", cluster=cluster.slug, name=meta["name"], namespace=meta["namespace"])
-        launching.remove(cluster=cluster, ref=ObjectRef("batch/v1", "Job", meta["name"], meta["namespace"]))
-    return len(strays)
+def _remove_leftovers(cluster: Cluster, objects: Iterable[Manifest]) -> int:
+    """Remove what runs for nobody, its attempt being over, and what ended long ago. Returns how many.
+
+    Objects of jobs this database does not know stay: it may have been restored from a backup.
+    """
+    uids = {manifest["metadata"]["labels"][labels.UID] for manifest in objects}
+    closed = {
+        (namespace_name(attempt.job.project), attempt.object_name): attempt
+        for attempt in selectors.closed_attempts(uids, cluster_id=cluster.pk)
+    }
+    leftovers = [m for m in objects if (a := closed.get(_place(m))) and _may_go(m, a)][:REMOVED_AT_ONCE]
+    for manifest in leftovers:
+        logger.info("removing what is left of a job", cluster=cluster.slug, place=_place(manifest))
+        launching.remove(cluster=cluster, ref=_ref(manifest))
+    return len(leftovers)
 
 
-def _is_old_and_unfinished(manifest: Manifest) -> bool:
-    meta = manifest["metadata"]
-    created = parse_datetime(meta.get("creationTimestamp") or "")
+def _may_go(manifest: Manifest, attempt: Attempt) -> bool:
+    """Judged by our own clock alone: the cluster's may be off."""
     facts = job_facts(manifest)
-    return (
-        labels.UID in meta.get("labels", {})
-        and not facts.outcome
-        and not facts.is_deleting
-        and created is not None
-        and created < timezone.now() - SETTLING
-    )
+    patience = KEEP_FINISHED if facts.outcome else SETTLING
+    return not facts.is_deleting and attempt.finished_at is not None and attempt.finished_at < timezone.now() - patience

@@ -3,15 +3,14 @@
 from celery import shared_task
 
 from apps.clusters.gateway import Unavailable
-from apps.clusters.selectors import usable_clusters
 
-from . import launching, services, sweep
+from . import launching, selectors, services, sweep
 
 again = {"autoretry_for": (Unavailable,), "retry_backoff": True, "retry_backoff_max": 60, "max_retries": 8}
 BATCH = 500
 
 
-@shared_task(**again)
+@shared_task(**{**again, "max_retries": 2})  # the sweep sends another when the cluster is back
 def launch_job(*, job_id: int) -> None:
     launching.launch_job(job_id=job_id)
 
@@ -31,7 +30,7 @@ def sweep_jobs() -> None:
     """The tick: send forgotten launches again, and look at each cluster in a task of its own."""
     for job_id in services.claim_forgotten(limit=BATCH):
         launch_job.delay(job_id=job_id)
-    for cluster in usable_clusters():
+    for cluster in selectors.clusters_to_sweep():
         sweep_cluster.apply_async(kwargs={"cluster_id": cluster.pk}, expires=30)
 
 

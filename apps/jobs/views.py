@@ -71,7 +71,7 @@ class JobList(ProjectPage, TemplateView):
 
     def _filtered(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
         asked = self.request.GET
-        if chosen := [s for s in asked.getlist("status") if s in JobStatus.values]:
+        if chosen := set(asked.getlist("status")) & set(JobStatus.values):
             jobs = jobs.filter(status__in=chosen)
         if search := asked.get("search", "").strip()[:63]:
             jobs = jobs.filter(name__icontains=search)
@@ -95,12 +95,9 @@ class JobRows(ProjectPage, View):
     perm = "view_project"
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        uids = [uid for uid in request.GET.getlist("uid")[:PAGE] if len(uid) == 36]
-        try:
-            jobs = Job.objects.visible_to(request.user).filter(project=self.project, uid__in=uids)
-            rows = list(jobs.for_lists())
-        except (ValueError, DomainError):
-            rows = []
+        uids = read_uids(request.GET.getlist("uid")[:PAGE])
+        jobs = Job.objects.visible_to(request.user).filter(project=self.project, uid__in=uids)
+        rows = jobs.for_lists()
         return render(
             request, "jobs/_rows.html", {"jobs": rows, "project": self.project, "permissions": self.permissions}
         )
@@ -172,7 +169,7 @@ class Submit(ProjectPage, TemplateView):
         if self.source:
             return self.source.template_version
         slug, number = self.request.GET.get("template", ""), self.request.GET.get("version", "")
-        return templates.find_version(slug, int(number) if number.isdecimal() else None) if slug else None
+        return templates.find_version(slug, int(number[:9]) if number.isdecimal() else None) if slug else None
 
     def forms(self, data: Any = None) -> tuple[JobForm, Any]:
         params = form_for(

@@ -1,7 +1,7 @@
 """A job's log as bytes for a program: chosen, merged by time, streamed in pages of about 64 KiB, lines whole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,7 @@ class Choice:
 
 async def stream_log(
     *, job_id: int, job_uid: UUID, choice: Choice, follow: bool, writer: Callable[[list[LogStream]], Writer]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The chosen lines; with `follow` until the job has ended. Closing the iterator frees everything it holds."""
     if not follow:
         streams = choice.streams(await database_sync_to_async(selectors.streams_of)(job_id))

@@ -12,11 +12,11 @@ from .roles import Role
 
 # RFC 1123 label, kept short so that prefix + slug fits in a namespace name (63 characters).
 slug_validator = RegexValidator(
-    r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+    r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z",
     _("Use lower-case letters, digits and '-', at most 40 characters."),
 )
 secret_name_validator = RegexValidator(
-    r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$",
+    r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?\Z",
     _("Use lower-case letters, digits and '-', at most 50 characters."),
 )
 

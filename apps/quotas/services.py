@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts import audit
 from apps.clusters import gateway, labels
-from apps.clusters.gateway import AlreadyExists, Gateway, Manifest, NotFound, ObjectRef, Unavailable
+from apps.clusters.gateway import AlreadyExists, Gateway, GatewayError, Manifest, NotFound, ObjectRef, Unavailable
 from apps.clusters.models import Cluster
 from apps.core.errors import DomainError
 from apps.projects.choices import SecretKind
@@ -49,6 +49,17 @@ def reconcile_namespace(*, project: Project, cluster: Cluster) -> TenantNamespac
     if tenancy.workspace_size:
         _ensure_workspace(api, tenancy)
     return _remember(project=project, cluster=cluster, tenancy=tenancy, fingerprint=fingerprint)
+
+
+def forget_if_gone(refusal: GatewayError, *, project: Project, cluster: Cluster) -> bool:
+    """Whether `refusal` says that the namespace went, or is going, since it was reconciled; then the next time makes it
+    anew instead of believing the row."""
+    said = str(refusal)
+    is_gone = isinstance(refusal, NotFound) and said.startswith("namespaces ")
+    if not (is_gone or "because it is being terminated" in said):
+        return False
+    TenantNamespace.objects.filter(project=project, cluster=cluster).update(reconciled_at=None)
+    return True
 
 
 def _is_fresh(known: TenantNamespace) -> bool:

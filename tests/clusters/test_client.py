@@ -353,3 +353,17 @@ class tls_server:  # noqa: N801  Reads as a function: `with tls_server(…) as u
 
     def __exit__(self, *_):
         self.socket.close()
+
+
+class TestNul:
+    """A program may end its log with NUL bytes, which come as its pod's message; PostgreSQL keeps none."""
+
+    def test_is_replaced_in_objects(self):
+        body = rb'{"metadata":{"name":"p"},"status":{"message":"a\u0000b","list":["\u0000"],"kept":"\\u0000"}}'
+
+        pod = client.read_object(body)
+
+        assert pod["status"] == {"message": "a\ufffdb", "list": ["\ufffd"], "kept": "\\u0000"}
+
+    def test_is_replaced_in_refusals(self):
+        assert str(client.refusal(422, rb'{"kind":"Status","code":422,"message":"bad\u0000"}')) == "bad\ufffd"

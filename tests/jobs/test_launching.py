@@ -98,6 +98,62 @@ class TestLaunchJob:
         assert fresh(job).status == JobStatus.STOPPED
         assert jobs_in(cluster) == []
 
+    def test_takes_back_what_was_deleted_meanwhile(self, submit, cluster, member, operator, monkeypatch):
+        job = submit()
+        create = type(cluster).create
+
+        def stop_delete_then_create(self, manifest, **kwargs):
+            if manifest["kind"] == "Job":
+                services.stop_job(job=job, actor=member)
+                services.delete_job(job=job, actor=operator)
+            return create(self, manifest, **kwargs)
+
+        monkeypatch.setattr(type(cluster), "create", stop_delete_then_create)
+        launching.launch_job(job_id=job.pk)
+
+        assert jobs_in(cluster) == []
+
+    def test_adopts_its_object_when_that_fills_the_quota(self, submit, cluster, world, monkeypatch):
+        """The API server asks quotas before it looks whether the name is taken."""
+        job = submit(launch=True)
+        type(job).objects.filter(pk=job.pk).update(status=JobStatus.QUEUED)
+
+        def refuse(self, manifest, **kwargs):
+            raise Forbidden("exceeded quota: jobs, requested: 1, used: 1, limited: 1", status=403)
+
+        monkeypatch.setattr(type(cluster), "create", refuse)
+        launching.launch_job(job_id=job.pk)
+
+        assert fresh(job).status == JobStatus.STARTING
+
+    def test_makes_a_namespace_again_that_somebody_deleted(self, submit, cluster, world):
+        submit(launch=True)
+        cluster.remove(ObjectRef("v1", "Namespace", world.ref(submit()).namespace))
+        job = submit(name="second")
+
+        with pytest.raises(Unavailable):
+            launching.launch_job(job_id=job.pk)
+        launching.launch_job(job_id=job.pk)
+
+        assert fresh(job).status == JobStatus.STARTING
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            Forbidden("Unauthorized", status=401),
+            Forbidden("unable to create new content in namespace x because it is being terminated", status=403),
+        ],
+    )
+    def test_waits_for_what_is_not_the_jobs_fault(self, submit, cluster, refusal):
+        submit(launch=True)
+        job = submit(name="second")
+        cluster.fail_next(refusal)
+
+        with pytest.raises(Unavailable):
+            launching.launch_job(job_id=job.pk)
+
+        assert fresh(job).status == JobStatus.QUEUED
+
 
 class TestSightings:
     def test_a_running_pod_starts_the_job(self, submit, world):

@@ -1,4 +1,4 @@
-"""What Kubernetes is asked for: exact where users depend on it, valid against the schemas, always restricted."""
+"""What Kubernetes is asked for: exact where users depend on it, valid against the official schemas, restricted."""
 
 import kubernetes_validate
 import pytest

@@ -6,11 +6,11 @@ from apps.accounts.models import AuditEntry
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.jobs import services
 from apps.jobs.choices import ACTIVE, FINISHED, NEXT, WAITING, JobStatus, Reason
-from apps.jobs.models import Attempt, Job, JobEvent
+from apps.jobs.models import Attempt, Job, JobEvent, Pod
 from apps.jobs.observation import Failure
 from tests.factories import ProjectFactory
 
-from .conftest import fresh
+from .conftest import ended, fresh
 
 
 class TestSubmitJob:
@@ -51,15 +51,22 @@ class TestSubmitJob:
         assert first.pk == second.pk
         assert Job.objects.count() == Attempt.objects.count() == 1
 
-    def test_refuses_a_uid_of_another_project_and_tells_nothing_of_it(self, submit):
-        uid = uuid.uuid4()
-        submit(uid=uid)
+    def test_with_a_uid_of_another_project_is_refused_without_telling_of_it(self, submit):
+        taken = submit()
+        elsewhere = ProjectFactory(slug="elsewhere")
 
         with pytest.raises(InvalidInput) as refusal:
-            submit(uid=uid, project=ProjectFactory())
+            submit(project=elsewhere, uid=taken.uid)
 
-        assert set(refusal.value.fields) == {"uid"}
+        assert list(refusal.value.fields) == ["uid"]
         assert Job.objects.count() == 1
+
+    def test_takes_no_time_limit_that_kubernetes_would_not(self, submit):
+        with pytest.raises(InvalidInput) as refusal:
+            submit(time_limit_seconds=10**12)
+
+        assert list(refusal.value.fields) == ["time_limit_seconds"]
+        assert not Job.objects.exists()
 
 
 class TestStopJob:
@@ -152,6 +159,64 @@ class TestRecordOutcome:
         services.record_outcome(job_id=job.pk, attempt=1, succeeded=True)
 
         assert fresh(job).status == JobStatus.QUEUED
+
+
+class TestRecordLaunched:
+    def test_of_an_earlier_attempt_starts_nothing(self, submit):
+        """Else the second attempt would count as launched, though nobody asked the cluster for it."""
+        job = submit(max_retries=1)
+        services.record_launched(job_id=job.pk, attempt=1, object_uid="a")
+        services.record_outcome(job_id=job.pk, attempt=1, succeeded=False)
+
+        wanted = services.record_launched(job_id=job.pk, attempt=1, object_uid="a")
+
+        assert wanted
+        assert fresh(job).status == JobStatus.QUEUED
+
+
+class TestWatchAheadOfTheLauncher:
+    """The launcher died, or was slow, after the cluster had said yes: the row still says queued."""
+
+    def test_a_success_counts(self, submit):
+        job = submit()
+
+        services.record_outcome(job_id=job.pk, attempt=1, succeeded=True)
+
+        assert fresh(job).status == JobStatus.SUCCEEDED
+
+    def test_a_failure_is_tried_again(self, submit):
+        job = submit(max_retries=1)
+
+        services.record_outcome(job_id=job.pk, attempt=1, succeeded=False)
+
+        assert (fresh(job).status, job.attempts.count()) == (JobStatus.QUEUED, 2)
+
+
+class TestRecordPod:
+    def test_tells_the_start_of_a_job_that_ended_before_its_pod_was_seen(self, submit, world):
+        job = submit(launch=True)
+        world.conclude(job, "Complete")
+
+        world.pod(job, phase="Succeeded", state=ended(0, "Completed"))
+
+        assert fresh(job).started_at is not None
+        assert fresh(job).elapsed_seconds is not None
+
+    def test_does_not_go_back_to_pending(self, submit, world):
+        job = submit(launch=True)
+        pod = world.pod(job)
+
+        world.see("Pod", {**pod, "status": {"phase": "Pending"}})
+
+        assert Pod.objects.get(attempt__job=job).phase == "Running"
+
+    def test_of_a_stopping_job_does_not_turn_the_stop_into_a_failure(self, submit, world, member):
+        job = submit(launch=True)
+        services.stop_job(job=job, actor=member)
+
+        world.pod(job, phase="Pending", state={"waiting": {"reason": "InvalidImageName", "message": "bad"}})
+
+        assert fresh(job).status == JobStatus.STOPPING
 
 
 class TestStatuses:

@@ -1,18 +1,26 @@
+import copy
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from apps.clusters.choices import Health
 from apps.clusters.gateway import Unavailable
-from apps.jobs import services, sweep, tasks
+from apps.jobs import launching, services, sweep, tasks
 from apps.jobs.choices import JobStatus, Reason
-from apps.jobs.models import Job
+from apps.jobs.models import Attempt, Job
 
 from .conftest import ended, fresh
 
 
 def age(job, **by):
     Job.objects.filter(pk=job.pk).update(updated_at=timezone.now() - timedelta(**by))
+
+
+def end(job, **ago):
+    """As if it had been over for a while."""
+    Job.objects.filter(pk=job.pk).update(status=JobStatus.STOPPED)
+    Attempt.objects.filter(job=job).update(finished_at=timezone.now() - timedelta(**ago))
 
 
 class TestSweepJobs:
@@ -36,6 +44,23 @@ class TestSweepJobs:
 
         assert len(services.claim_forgotten(limit=10)) == 1
         assert services.claim_forgotten(limit=10) == []
+
+    def test_does_not_ask_again_and_again_for_a_cluster_that_is_away(self, submit, cluster_row):
+        age(submit(), minutes=1)
+        cluster_row.health = Health.UNREACHABLE
+        cluster_row.save()
+
+        assert services.claim_forgotten(limit=10) == []
+
+    def test_still_looks_at_a_disabled_cluster_where_something_runs(self, submit, world):
+        job = submit(launch=True)
+        world.api.set_status(world.ref(job), {"conditions": [{"type": "Complete", "status": "True"}]})
+        world.cluster_row.is_enabled = False
+        world.cluster_row.save()
+
+        tasks.sweep_jobs()
+
+        assert fresh(job).status == JobStatus.SUCCEEDED
 
 
 class TestSweepCluster:
@@ -83,16 +108,120 @@ class TestSweepCluster:
 
         assert world.ref(job) not in world.api.objects
 
-    def test_removes_what_runs_for_nobody(self, submit, world):
+    def test_removes_what_runs_for_nobody(self, submit, world, member):
+        """Stopped while queued, with a launcher that had already asked and then died."""
         job = submit(launch=True)
-        Job.objects.filter(pk=job.pk).update(status=JobStatus.STOPPED)
-        old = (timezone.now() - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        world.api.server.objects[world.ref(job)]["metadata"]["creationTimestamp"] = old
+        end(job, minutes=2)
 
         counts = sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
 
-        assert counts["strays"] == 1
+        assert counts["removed"] == 1
         assert world.ref(job) not in world.api.objects
+
+    def test_removes_what_an_earlier_attempt_left_running(self, submit, world):
+        job = submit(launch=True, max_retries=1)
+        world.pod(job, phase="Pending", state={"waiting": {"reason": "InvalidImageName", "message": "bad"}})
+        job.attempts.filter(number=1).update(finished_at=timezone.now() - timedelta(minutes=2))
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert fresh(job).status == JobStatus.STARTING
+        assert world.ref(job, 1) not in world.api.objects
+        assert world.ref(job, 2) in world.api.objects
+
+    @pytest.mark.parametrize(("minutes", "stays"), [(59, True), (61, False)])
+    def test_keeps_what_ended_for_an_hour(self, submit, world, minutes, stays):
+        job = submit(launch=True)
+        world.conclude(job, "Complete")
+        end(job, minutes=minutes)
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert (world.ref(job) in world.api.objects) is stays
+
+    def test_leaves_alone_what_this_database_does_not_know(self, submit, world):
+        job = submit(launch=True)
+        made = world.api.objects[world.ref(job)]
+        job.attempts.all().delete()
+        Job.objects.filter(pk=job.pk).delete()
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert made in world.api.objects.values()
+
+    def test_does_not_lose_an_attempt_launched_while_the_cluster_answers(self, submit, world, monkeypatch):
+        job = submit(launch=True, max_retries=1)
+        age(job, minutes=5)
+        answer = type(world.api).list
+
+        def slow(api, api_version, kind, **how):
+            found = answer(api, api_version, kind, **how)
+            if kind == "Job" and job.attempts.count() == 1:
+                services.record_outcome(job_id=job.pk, attempt=1, succeeded=False)
+                launching.launch_job(job_id=job.pk)
+                world.api.remove(world.ref(job, 1))
+            return found
+
+        world.api.remove(world.ref(job, 1))
+        monkeypatch.setattr(type(world.api), "list", slow)
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert fresh(job).status == JobStatus.STARTING
+
+    def test_believes_only_what_is_in_the_projects_namespace(self, submit, world):
+        job = submit(launch=True)
+        forged = copy.deepcopy(world.api.objects[world.ref(job)])
+        forged["metadata"]["namespace"] = "zz-foreign"
+        forged["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        world.api.add(forged)
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert fresh(job).status == JobStatus.STARTING
+
+    @pytest.mark.parametrize("label", [{"cube.io/uid": "no-uuid"}, {"cube.io/attempt": "x"}])
+    def test_is_not_stopped_by_labels_somebody_made_up(self, submit, world, label):
+        job = submit(launch=True)
+        made = world.api.objects[world.ref(job)]
+        odd = copy.deepcopy(made)
+        odd["metadata"].update(namespace="aa-foreign", name="odd", labels={**made["metadata"]["labels"], **label})
+        world.api.add(odd)
+        world.api.set_status(world.ref(job), {"conditions": [{"type": "Complete", "status": "True"}]})
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert fresh(job).status == JobStatus.SUCCEEDED
+
+    def test_one_jobs_trouble_stays_its_own(self, submit, world, monkeypatch):
+        poor, lucky = submit(launch=True), submit(launch=True, name="lucky")
+        for job in (poor, lucky):
+            world.api.set_status(world.ref(job), {"conditions": [{"type": "Complete", "status": "True"}]})
+        real = services.record_outcome
+
+        def record_outcome(*, job_id, **what):
+            if job_id == poor.pk:
+                raise ValueError("cannot be stored")
+            real(job_id=job_id, **what)
+
+        monkeypatch.setattr(services, "record_outcome", record_outcome)
+
+        counts = sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert (counts["failed"], fresh(lucky).status) == (1, JobStatus.SUCCEEDED)
+
+    def test_asks_the_cluster_a_constant_number_of_times(self, submit, world, monkeypatch):
+        for name in ("a", "b", "c"):
+            world.pod(submit(launch=True, name=name), name=name)
+        asked = []
+        answer = type(world.api).list
+        monkeypatch.setattr(
+            type(world.api), "list", lambda api, *what, **how: asked.append(what) or answer(api, *what, **how)
+        )
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        assert asked == [("batch/v1", "Job"), ("v1", "Pod")]
 
     def test_tells_why_a_job_has_no_pods(self, submit, world):
         job = submit(launch=True)

@@ -10,7 +10,9 @@ from django.test import AsyncClient
 from apps.core.events import _deliver
 from apps.jobs.events import JobDeleted
 from apps.logs import hub, store
+from apps.logs.api import views
 from apps.logs.models import LogStream
+from apps.projects.services import remove_member
 
 from .conftest import record, stamp
 from .test_viewers import Writer
@@ -166,6 +168,17 @@ class TestFollow:
 
         assert answer == b"one\n0\n1\n2\n3\n4\n"
         assert hub.current()._feeds == {}
+
+    async def test_ends_when_access_does(self, api, job, project, viewer, make_stream, hot_redis, monkeypatch):
+        monkeypatch.setattr(views, "ASK_AGAIN_SECONDS", 0)
+        row = await database_sync_to_async(make_stream)([(1, b"before")])
+        parts = aiter((await api.get(url(job, "?follow=true"))).streaming_content)
+        assert b"before" in await asyncio.wait_for(anext(parts), 10)
+
+        await database_sync_to_async(remove_member)(project=project, user=viewer)
+        await Writer(row, job).write([record(2, b"after")])
+
+        assert await asyncio.wait_for(anext(parts, b"nothing"), 10) == b"nothing"
 
     async def test_leaving_frees_everything(self, api, job, make_stream, hot_redis):
         await database_sync_to_async(make_stream)([(1, b"one")])

@@ -19,6 +19,7 @@ from .base import (
 )
 
 LONGEST_MESSAGE = 2000
+NUL = rb"\u0000"  # as JSON writes it
 # Server-side apply answers 500 where the manifest itself is wrong (1.36: an unknown field); retrying would not help.
 BAD_APPLY = "failed to create typed patch object"
 
@@ -31,7 +32,7 @@ def refusal(status: int, body: bytes) -> GatewayError:
 def status_refusal(status: Mapping[str, Any]) -> GatewayError:
     """The error for a Status object, from an answer's body or from an ERROR event of a watch."""
     code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
-    message = str(status.get("message") or reason or code)[:LONGEST_MESSAGE]
+    message = _without_nul(str(status.get("message") or reason or code))[:LONGEST_MESSAGE]
     kind = _kind(code, reason, message)
     return kind(message, status=code, reason=reason, causes=_causes(status.get("details")))
 
@@ -48,14 +49,29 @@ def parse_status(code: int, body: bytes) -> dict[str, Any]:
 
 
 def read_object(body: bytes) -> Manifest:
-    """An answer's JSON object. Raises Unavailable when it is none: something else answers at that address."""
+    """An answer's JSON object, without NUL characters.
+
+    Raises Unavailable when it is none: something else answers at that address.
+    """
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
     if not isinstance(parsed, dict):
         raise Unavailable(_("What answers there does not speak the Kubernetes API."))
-    return cast(Manifest, parsed)
+    return cast(Manifest, _without_nul(parsed) if NUL in body else parsed)
+
+
+def _without_nul(value: Any) -> Any:
+    """Programs write the messages of their pods, and PostgreSQL refuses a text or document with a NUL in it."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case dict():
+            return {_without_nul(key): _without_nul(child) for key, child in value.items()}
+        case list():
+            return [_without_nul(child) for child in value]
+    return value
 
 
 def _kind(code: int, reason: str, message: str) -> type[GatewayError]:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.renderers import JSONRenderer
@@ -143,6 +143,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return defaults.server_error(request)
     detail = "Cube failed to answer. The operators' log has the details under this request id."
     return _plain(problem(status=500, title="Server error", code="server_error", detail=detail))
+
+
+def malformed_address(request: HttpRequest) -> HttpResponse:
+    """The answer, problem document or plain text, to an address that can name nothing."""
+    detail = "The address holds a NUL character."
+    if not request.path.startswith(API):
+        return HttpResponseBadRequest(detail, content_type="text/plain; charset=utf-8")
+    return _plain(problem(status=400, title="Bad request", code="malformed_address", detail=detail))
 
 
 def _plain(body: dict[str, Any]) -> HttpResponse:

@@ -1,19 +1,47 @@
 import re
+import time
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
+from apps.accounts.models import ApiToken
+from apps.accounts.selectors import may_still_connect
 from apps.jobs.models import Job
 from apps.logs import reading
+from apps.projects import access
 from apps.projects.api.scoping import ProjectObjectViewSet
 
 from .renderers import NdjsonRenderer, TextRenderer
 from .serializers import LogQuerySerializer
 
 NDJSON, TEXT = "application/x-ndjson", "text/plain"
+ASK_AGAIN_SECONDS = 15.0
+
+
+async def while_allowed(pages: AsyncGenerator[bytes, None], may: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
+    """What `pages` gives until `may` says no: a job is followed for days, and a membership may end sooner."""
+    asked = time.monotonic()
+    try:
+        async for page in pages:
+            if time.monotonic() - asked >= ASK_AGAIN_SECONDS:
+                if not await database_sync_to_async(may)():
+                    return
+                asked = time.monotonic()
+            yield page
+    finally:
+        await pages.aclose()
+
+
+def may_still_read(request: Request, job: Job) -> bool:
+    """Whether account, token or session, and role of the one who asked are what they were."""
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    user = may_still_connect(user=request.user, token=token, session=request.session if token is None else None)
+    return user is not None and access.can(user, "view_project", job.project)
 
 
 class JobLogViewSet(ProjectObjectViewSet):
@@ -42,19 +70,20 @@ class JobLogViewSet(ProjectObjectViewSet):
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         is_ndjson = request.accepted_renderer.format == NdjsonRenderer.format
-        response = StreamingHttpResponse(
-            reading.stream_log(
-                job_id=job.pk,
-                job_uid=job.uid,
-                choice=reading.Choice(
-                    pod=asked.get("pod", ""),
-                    container=asked.get("container", ""),
-                    since=asked.get("since", b""),
-                    tail=asked.get("tail"),
-                ),
-                follow=asked["follow"],
-                writer=reading.as_ndjson() if is_ndjson else reading.as_text(timestamps=asked["timestamps"]),
+        pages = reading.stream_log(
+            job_id=job.pk,
+            job_uid=job.uid,
+            choice=reading.Choice(
+                pod=asked.get("pod", ""),
+                container=asked.get("container", ""),
+                since=asked.get("since", b""),
+                tail=asked.get("tail"),
             ),
+            follow=asked["follow"],
+            writer=reading.as_ndjson() if is_ndjson else reading.as_text(timestamps=asked["timestamps"]),
+        )
+        response = StreamingHttpResponse(
+            while_allowed(pages, lambda: may_still_read(request, job)),
             content_type=f"{NDJSON if is_ndjson else TEXT}; charset=utf-8",
         )
         # What a job prints is text for people and nothing for browsers.
