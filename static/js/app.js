@@ -66,7 +66,7 @@ function refreshTimes(root = document) {
     if (element.textContent !== words) element.textContent = words;
   }
 }
-setInterval(() => document.hidden || refreshTimes(), 15000);
+setInterval(() => document.hidden || refreshTimes(), 5000);
 
 // ---- Confirmation: <form data-confirm="Stop this job?" data-confirm-text="…" data-confirm-action="Stop"> ----
 const agreed = new WeakSet();
