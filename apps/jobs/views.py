@@ -24,10 +24,11 @@ from apps.projects.selectors import secret_references
 
 from . import preview, services
 from .choices import UNFINISHED, JobStatus
-from .forms import JobForm, initial_from
+from .forms import JobForm, first_name, initial_from
 from .models import Job
 
 PAGE = 50
+NAMES_LOOKED_AT = 200
 LISTED = ("template_version__template", "submitted_by", "cluster")
 
 
@@ -131,9 +132,11 @@ class JobDetail(OneJob, DetailView):
         return ["jobs/_state.html"] if self.request.htmx else [self.template_name]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        attempts = list(self.job.attempts.prefetch_related("pods").order_by("-number"))
         return super().get_context_data(
             job=self.job,
-            attempts=self.job.attempts.prefetch_related("pods").order_by("-number"),
+            attempts=attempts,
+            pod_count=sum(len(attempt.pods.all()) for attempt in attempts),
             events=self.job.events.select_related("actor").order_by("-id"),
             reruns=self.job.reruns.order_by("-id")[:5],
             **kwargs,
@@ -184,8 +187,13 @@ class Submit(ProjectPage, TemplateView):
         )
         if data is not None:
             return JobForm(data), params(data)
-        initial = initial_from(self.source) if self.source else {"name": self.version.template.slug}
-        return JobForm(initial=initial), params()
+        return JobForm(initial=initial_from(self.source) if self.source else {"name": self._free_name()}), params()
+
+    def _free_name(self) -> str:
+        """Names may repeat; a number keeps a list readable."""
+        jobs = Job.objects.visible_to(self.request.user).filter(project=self.project)
+        latest = jobs.order_by("-id").values_list("name", flat=True)
+        return first_name(self.version.template.slug, latest[:NAMES_LOOKED_AT])
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         if self.version is None:
@@ -193,7 +201,11 @@ class Submit(ProjectPage, TemplateView):
         if "job_form" not in kwargs:
             kwargs["job_form"], kwargs["param_form"] = self.forms()
         return super().get_context_data(
-            version=self.version, template=self.version.template, source=self.source, **kwargs
+            version=self.version,
+            template=self.version.template,
+            source=self.source,
+            cluster=default_cluster(),
+            **kwargs,
         )
 
     def read(self, request: HttpRequest) -> tuple[dict[str, Any] | None, JobForm, Any]:
