@@ -54,6 +54,15 @@ NAVIGATION = [
         ],
     },
     {
+        "title": _("Capacity"),
+        "items": [
+            entry(_("Clusters"), "hub", "clusters.cluster"),
+            entry(_("Resource groups"), "workspaces", "clusters.resourcegroup"),
+            entry(_("Nodes"), "dns", "clusters.node"),
+            entry(_("Namespaces"), "folder_copy", "quotas.tenantnamespace"),
+        ],
+    },
+    {
         "title": _("People"),
         "items": [
             entry(_("Users"), "person", "accounts.user"),
@@ -63,15 +72,6 @@ NAVIGATION = [
             entry(_("Secrets"), "lock", "projects.projectsecret"),
             entry(_("Audit trail"), "policy", "accounts.auditentry"),
             entry(_("Failed sign-ins"), "gpp_maybe", "axes.accessattempt"),
-        ],
-    },
-    {
-        "title": _("Capacity"),
-        "items": [
-            entry(_("Clusters"), "hub", "clusters.cluster"),
-            entry(_("Resource groups"), "workspaces", "clusters.resourcegroup"),
-            entry(_("Nodes"), "dns", "clusters.node"),
-            entry(_("Namespaces"), "folder_copy", "quotas.tenantnamespace"),
         ],
     },
 ]
@@ -111,12 +111,12 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
                 "url": f"{jobs}?status__exact=queued",
             },
             {
-                "label": _("Succeeded, last 24 h"),
+                "label": _("Succeeded in 24 h"),
                 "value": ended.get(JobStatus.SUCCEEDED, 0),
                 "url": f"{jobs}?status__exact=succeeded",
             },
             {
-                "label": _("Failed, last 24 h"),
+                "label": _("Failed in 24 h"),
                 "value": ended.get(JobStatus.FAILED, 0),
                 "url": f"{jobs}?status__exact=failed",
                 "is_bad": bool(ended.get(JobStatus.FAILED)),
@@ -128,7 +128,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
                 "is_bad": any(line.ready < line.nodes for line in lines),
             },
             {
-                "label": _("GPUs on ready nodes"),
+                "label": _("Usable GPUs"),
                 "value": sum(line.gpus for line in lines),
                 "url": reverse_lazy("admin:clusters_node_changelist"),
             },
