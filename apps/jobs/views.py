@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.generic import DetailView, TemplateView, View
 
-from apps.clusters.selectors import default_cluster
+from apps.clusters.selectors import default_cluster, unwell_clusters
 from apps.core.errors import DomainError, InvalidInput
 from apps.datasets.selectors import file_paths
 from apps.jobtemplates import selectors as templates
@@ -25,7 +25,7 @@ from apps.projects.selectors import secret_references
 from . import preview, services
 from .choices import UNFINISHED, JobStatus
 from .forms import JobForm, first_name, initial_from
-from .models import Job
+from .models import Attempt, Job, Pod
 
 PAGE = 50
 NAMES_LOOKED_AT = 200
@@ -60,6 +60,7 @@ class JobList(ProjectPage, TemplateView):
             jobs=page[:PAGE],
             older=older,
             is_first_page="before" not in self.request.GET,
+            unwell=unwell_clusters(),
             query=asked.urlencode(),
             statuses=self._counts(),
             chosen_statuses=self.request.GET.getlist("status"),
@@ -137,10 +138,16 @@ class JobDetail(OneJob, DetailView):
             job=self.job,
             attempts=attempts,
             pod_count=sum(len(attempt.pods.all()) for attempt in attempts),
+            waiting_pod=_waiting(attempts[0]) if attempts else None,
             events=self.job.events.select_related("actor").order_by("-id"),
             reruns=self.job.reruns.order_by("-id")[:5],
             **kwargs,
         )
+
+
+def _waiting(attempt: Attempt) -> Pod | None:
+    """The first pod that something holds up, of an attempt that runs."""
+    return next((pod for pod in attempt.pods.all() if pod.phase == "Pending" and pod.reason), None)
 
 
 class JobYaml(OneJob, View):
