@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Count, Q, Sum
-from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -85,6 +85,13 @@ class ClusterLine:
     gpus: int
     active: int
     waiting: int
+
+
+def door(request: HttpRequest) -> HttpResponse:
+    """There is one sign-in, the portal's. Whoever is signed in and is no staff learns nothing here."""
+    if not request.user.is_staff:
+        raise Http404
+    return HttpResponseRedirect(reverse("admin:index"))
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
