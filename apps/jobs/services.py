@@ -19,8 +19,10 @@ from apps.clusters.quantities import Resources
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
 from apps.jobtemplates.models import TemplateVersion
+from apps.jobtemplates.params import secrets_asked
 from apps.jobtemplates.schema import clean_params
 from apps.projects.models import Project
+from apps.projects.selectors import secret_references
 from apps.quotas.selectors import namespace_name
 
 from . import selectors
@@ -61,6 +63,11 @@ def draft_job(
         cleaned = clean_params(template_version.schema, dict(params))
     except InvalidInput as refusal:
         errors.update(refusal.fields)
+    if secrets := list(secrets_asked(template_version.schema, cleaned)):
+        known = set(secret_references(project))
+        for place, reference in secrets:
+            if reference not in known:  # A pod would wait for it until somebody looks.
+                errors[f"params.{place}"] = f"The project has no secret {reference}."
     try:
         asked = Resources.parse(resources)
     except InvalidInput as refusal:

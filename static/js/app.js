@@ -67,7 +67,7 @@ function refreshTimes(root = document) {
     element.title ||= new Date(element.dateTime).toLocaleString();
   }
 }
-setInterval(() => document.hidden || refreshTimes(), 15000);
+setInterval(() => document.hidden || refreshTimes(), 5000);
 
 // ---- Confirmation: <form data-confirm="Stop this job?" data-confirm-text="…" data-confirm-action="Stop"> ----
 const agreed = new WeakSet();

@@ -206,7 +206,9 @@ export class LogView {
   #drawPill() {
     const { pill } = this.part;
     pill.hidden = this.follow || (!this.unseen && !this.detached);
-    pill.lastElementChild.textContent = this.words.textNew.replace("{n}", this.unseen.toLocaleString());
+    const { textLatest, textNewOne, textNew } = this.words;
+    const words = [textLatest, textNewOne][this.unseen] ?? textNew;
+    pill.lastElementChild.textContent = words.replace("{n}", this.unseen.toLocaleString());
   }
 
   #row(line) {
