@@ -1,7 +1,4 @@
-"""`CONTENT_SECURITY_POLICY` everywhere, except where a page of a library cannot do without more.
-
-Scripts come from this server alone, everywhere.
-"""
+"""`CONTENT_SECURITY_POLICY` everywhere, except that the admin console gets what Unfold cannot do without."""
 
 from typing import Any
 
@@ -12,8 +9,6 @@ from django.http.response import HttpResponseBase
 
 # Unfold's pages are Alpine expressions, which are evaluated, and carry their palette in a <style>.
 ADMIN: dict[str, Any] = {"script-src": [SELF, NONCE, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
-# Swagger's page has one inline style sheet.
-API_PAGE: dict[str, Any] = {"style-src": [SELF, UNSAFE_INLINE]}
 
 
 class ContentSecurityPolicy(CSPMiddleware):
@@ -22,7 +17,6 @@ class ContentSecurityPolicy(CSPMiddleware):
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
         match = request.resolver_match
-        if not report_only and match:
-            needed = ADMIN if match.app_name == "admin" else API_PAGE if match.view_name == "api-docs" else {}
-            parts.replace = {**(parts.replace or {}), **needed}
+        if not report_only and match and match.app_name == "admin":
+            parts.replace = {**(parts.replace or {}), **ADMIN}
         return parts
