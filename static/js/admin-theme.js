@@ -1,6 +1,6 @@
 // One theme for portal and console: Unfold keeps its wish under a name of its own, so it is handed over at both ends.
 (() => {
-  const [OURS, THEIRS] = ["cube.theme", "_x_adminTheme"];
+  const [OURS, THEIRS] = ["cube.theme", "adminTheme"];
   try {
     const wish = localStorage.getItem(OURS) || "system";
     localStorage.setItem(THEIRS, JSON.stringify(wish === "system" ? "auto" : wish));
