@@ -288,7 +288,8 @@ def claim_forgotten(*, limit: int) -> list[int]:
 # -- the pieces -------------------------------------------------------------------------------------------------------
 def _locked(job_id: int) -> Job:
     """The row under lock. Raises Job.DoesNotExist: a deleted job has nothing left to record."""
-    return Job.objects.select_for_update(of=("self",)).select_related("project", "cluster").get(pk=job_id)
+    rows = Job.objects.select_for_update(of=("self",)).select_related("project", "cluster")
+    return rows.defer("cluster__kubeconfig").get(pk=job_id)  # which is encrypted, and nothing to a write
 
 
 def _latest_number(job: Job) -> int:
