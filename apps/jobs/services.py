@@ -18,6 +18,7 @@ from apps.clusters.models import Cluster, ResourceGroup
 from apps.clusters.quantities import Resources
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
+from apps.jobtemplates import rendering
 from apps.jobtemplates.models import TemplateVersion
 from apps.jobtemplates.schema import clean_params
 from apps.projects.models import Project
@@ -59,6 +60,7 @@ def draft_job(
     cleaned, asked = {}, None
     try:
         cleaned = clean_params(template_version.schema, dict(params))
+        rendering.render(template_version.body, cleaned)  # says no now rather than when it is launched
     except InvalidInput as refusal:
         errors.update(refusal.fields)
     try:
