@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from apps.core.admin import ReadOnly
 from apps.core.errors import DomainError
 
 from . import audit, selectors, services
@@ -24,19 +25,6 @@ from .models import ApiToken, AuditEntry, User
 from .roles import PlatformRole
 
 admin.site.unregister(Group)
-
-
-class ReadOnly:
-    """Mixin: rows that only the machine writes. Whether they may be read is the role's affair."""
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def staff(request: HttpRequest) -> User:

@@ -14,25 +14,13 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from apps.core.admin import ReadOnly
 from apps.core.errors import InvalidInput
 
 from . import services
 from .choices import Health
 from .gateway import check_kubeconfig
 from .models import Cluster, Node, ResourceGroup
-
-
-class ReadOnly:
-    """Rows the machine writes: nobody adds, changes or deletes them here."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class WriteOnlyTextarea(UnfoldAdminTextareaWidget):

@@ -7,24 +7,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 
+from apps.core.admin import ReadOnly
 from apps.core.errors import DomainError
 
 from . import services
 from .choices import UNFINISHED
 from .models import Attempt, Job, JobEvent
-
-
-class ReadOnly:
-    """Machine-written rows: operators read them."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class AttemptInline(ReadOnly, TabularInline):

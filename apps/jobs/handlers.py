@@ -32,6 +32,7 @@ def take_in_sighting(event: WorkloadObserved) -> None:
         return
     job = (
         Job.objects.select_related("cluster", "project")
+        .defer("cluster__kubeconfig")
         .filter(uid=event.workload_uid, cluster_id=event.cluster_id)
         .first()
     )

@@ -32,6 +32,9 @@ ENDED_REASONS = {
     "Evicted": Reason.EVICTED,
     "NodeLost": Reason.EVICTED,
     "Terminated": Reason.EVICTED,
+    "NodeShutdown": Reason.EVICTED,
+    "Preempting": Reason.EVICTED,
+    "ContainerStatusUnknown": Reason.EVICTED,  # the node came back without the container
     "StartError": Reason.START_ERROR,
     "ContainerCannotRun": Reason.START_ERROR,
     "Completed": Reason.COMPLETED,
@@ -124,15 +127,20 @@ def _why(status: dict[str, Any], ended: dict[str, Any] | None, waiting: dict[str
     """(reason, message) of a pod, the most telling source first."""
     if status.get("reason") in ENDED_REASONS:  # the pod as a whole: evicted, out of time
         return ENDED_REASONS[status["reason"]], status.get("message", "")
+    if ended and ended.get("exitCode") == 0:
+        return Reason.COMPLETED, ""
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    # Drained, preempted or lost with its node: the exit code would only tell of the signal.
+    if (disruption := conditions.get("DisruptionTarget", {})).get("status") == "True":
+        return Reason.EVICTED, disruption.get("message", "")
     if ended:
-        if ended.get("exitCode") == 0:
-            return Reason.COMPLETED, ""
         return ENDED_REASONS.get(ended.get("reason", ""), Reason.ERROR), ended.get("message", "")
     if waiting.get("reason") in WAITING_REASONS:
         return WAITING_REASONS[waiting["reason"]], waiting.get("message", "") or waiting["reason"]
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Reason.UNSCHEDULABLE, condition.get("message", "")
+    if (scheduled := conditions.get("PodScheduled", {})).get("status") == "False":
+        return Reason.UNSCHEDULABLE, scheduled.get("message", "")
+    if status.get("phase") == "Failed":  # The node turned it away before any container began.
+        return Reason.EVICTED, status.get("message", "") or status.get("reason", "")
     return Reason.NONE, ""
 
 

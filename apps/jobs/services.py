@@ -18,6 +18,7 @@ from apps.clusters.models import Cluster, ResourceGroup
 from apps.clusters.quantities import Resources
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
+from apps.jobtemplates import rendering
 from apps.jobtemplates.models import TemplateVersion
 from apps.jobtemplates.params import secrets_asked
 from apps.jobtemplates.schema import clean_params
@@ -61,6 +62,7 @@ def draft_job(
     cleaned, asked = {}, None
     try:
         cleaned = clean_params(template_version.schema, dict(params))
+        rendering.render(template_version.body, cleaned)  # says no now rather than when it is launched
     except InvalidInput as refusal:
         errors.update(refusal.fields)
     if secrets := list(secrets_asked(template_version.schema, cleaned)):
@@ -294,7 +296,8 @@ def claim_forgotten(*, limit: int) -> list[int]:
 # -- the pieces -------------------------------------------------------------------------------------------------------
 def _locked(job_id: int) -> Job:
     """The row under lock. Raises Job.DoesNotExist: a deleted job has nothing left to record."""
-    return Job.objects.select_for_update(of=("self",)).select_related("project", "cluster").get(pk=job_id)
+    rows = Job.objects.select_for_update(of=("self",)).select_related("project", "cluster")
+    return rows.defer("cluster__kubeconfig").get(pk=job_id)  # which is encrypted, and nothing to a write
 
 
 def _latest_number(job: Job) -> int:

@@ -33,13 +33,14 @@ def sweep_cluster(*, cluster_id: int) -> dict[str, int]:
     """
     cluster = Cluster.objects.get(pk=cluster_id)
     # Rows first: what is launched while the cluster answers is missing in the answer, and must not count as gone.
-    jobs = list(selectors.unfinished_on(cluster_id).select_related("project", "cluster").prefetch_related("attempts"))
+    jobs = list(selectors.unfinished_on(cluster_id).select_related("project").prefetch_related("attempts"))
     api = gateway.connect(cluster)
     objects = {_place(m): m for m in api.list("batch/v1", "Job", labels=launching.OURS).items if _is_readable(m)}
     pods = _by_job(api.list("v1", "Pod", labels=launching.OURS).items)
     counts = {"observed": 0, "gone": 0, "failed": 0}
     for job in jobs:
         try:
+            job.cluster = cluster
             counts[_compare(api, job, objects, pods)] += 1
         except Unavailable:
             raise

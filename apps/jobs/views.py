@@ -112,7 +112,7 @@ class OneJob(ProjectPage):
     def job(self) -> Job:
         jobs = Job.objects.visible_to(self.request.user).filter(project=self.project)
         related = ("project", "cluster", "resource_group", "template_version__template", "submitted_by", "rerun_of")
-        return get_object_or_404(jobs.select_related(*related), uid=self.kwargs["uid"])
+        return get_object_or_404(jobs.select_related(*related).defer("cluster__kubeconfig"), uid=self.kwargs["uid"])
 
     def job_url(self, job: Job | None = None) -> str:
         return reverse("jobs:detail", kwargs={"project": self.project.slug, "uid": (job or self.job).uid})

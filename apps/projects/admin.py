@@ -14,6 +14,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from apps.accounts.models import User
+from apps.core.admin import ReadOnly
 from apps.core.errors import DomainError
 
 from . import services
@@ -121,21 +122,8 @@ class ProjectAdmin(ModelAdmin):
             messages.error(request, str(refusal))
 
 
-class Listed:
-    """Mixin: rows that are read here and changed elsewhere."""
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Membership)
-class MembershipAdmin(Listed, ModelAdmin):
+class MembershipAdmin(ReadOnly, ModelAdmin):
     """Who is where. Roles are changed on the project."""
 
     list_display = ["user", "project", "role", "created_at"]
@@ -145,7 +133,7 @@ class MembershipAdmin(Listed, ModelAdmin):
 
 
 @admin.register(ProjectSecret)
-class ProjectSecretAdmin(Listed, ModelAdmin):
+class ProjectSecretAdmin(ReadOnly, ModelAdmin):
     """Names and keys. The values are not even read from the database."""
 
     list_display = ["name", "project", "kind", "key_names", "version", "updated_at"]

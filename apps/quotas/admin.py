@@ -1,17 +1,17 @@
 """Where projects live on clusters, for operators to read."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from apps.core.admin import ReadOnly
+
 from .models import TenantNamespace
 
 
 @admin.register(TenantNamespace)
-class TenantNamespaceAdmin(ModelAdmin):
+class TenantNamespaceAdmin(ReadOnly, ModelAdmin):
     list_display = ["name", "project", "cluster", "has_workspace", "reconciled_at"]
     list_filter = ["cluster", "has_workspace"]
     list_select_related = ["project", "cluster"]
@@ -21,12 +21,3 @@ class TenantNamespaceAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantNamespace]:
         return super().get_queryset(request).defer("cluster__kubeconfig")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

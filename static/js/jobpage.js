@@ -7,10 +7,15 @@ const PARTS = ["job-head", "job-timeline", "job-pods", "job-pod-count"];
 let shown = Number(page.dataset.version);
 let wanted = shown;
 let busy = false;
+let again = false;
 
 async function refresh() {
-  if (busy) return;
-  busy = true;
+  if (busy) {
+    again = true;  // what is being fetched may be older than what was just told
+    return;
+  }
+  [busy, again] = [true, false];
+  const aim = wanted;
   try {
     const answer = await fetch(page.dataset.url, { headers: { "HX-Request": "true" } });
     if (!answer.ok) return;
@@ -21,11 +26,11 @@ async function refresh() {
       then.replaceWith(document.importNode(now, true));
       document.body.dispatchEvent(new CustomEvent("htmx:load", { bubbles: true, detail: { elt: document.getElementById(id) } }));
     }
-    shown = wanted;
+    shown = aim;
   } finally {
     busy = false;
+    if (again) soon();
   }
-  if (wanted > shown) refresh();
 }
 
 let pending;
@@ -34,11 +39,17 @@ function soon() {
   pending = setTimeout(refresh, 80);  // a start brings several changes at once
 }
 
+let joinedBefore = false;
 connect(page.dataset.socket, {
+  onState(state) {
+    if (state !== "connected") return;
+    if (joinedBefore) soon();  // pods may have changed while nobody told us
+    joinedBefore = true;
+  },
   onMessage(message) {
     if (message.type === "job.status_changed") {
-      if (message.version <= wanted) return;
-      wanted = message.version;
+      if (message.version <= shown) return;
+      wanted = Math.max(wanted, message.version);
     }
     soon();
   },

@@ -4,6 +4,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from apps.clusters.gateway import ObjectRef
+from apps.core import crypto
 from apps.jobs.choices import JobStatus
 from apps.jobs.models import Job
 
@@ -31,6 +32,21 @@ def ready(cluster_row, template_version):
 
 def url(project, **query):
     return f"/api/v1/projects/{project.slug}/jobs/"
+
+
+def test_reading_decrypts_no_kubeconfig(api, project, submit, monkeypatch, client, member):
+    job = submit()
+    client.force_login(member)
+
+    def refuse(token):
+        raise AssertionError("a kubeconfig was decrypted for a page of jobs")
+
+    monkeypatch.setattr(crypto, "decrypt", refuse)
+
+    for address in (url(project), f"/api/v1/jobs/{job.uid}/"):
+        assert api.get(address).status_code == 200
+    for page in (f"/projects/{project.slug}/jobs/", f"/projects/{project.slug}/jobs/{job.uid}/"):
+        assert client.get(page).status_code == 200
 
 
 @pytest.mark.usefixtures("ready")

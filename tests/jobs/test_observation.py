@@ -36,6 +36,9 @@ def ended(code, reason="Error", at="2026-11-24T02:00:05Z", message=""):
     }
 
 
+DRAINED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicting"}
+
+
 def job(*conditions, **meta):
     found = [{"type": kind, "status": "True", "reason": reason} for kind, reason in conditions]
     return {"metadata": {"name": "j", "uid": "u", "labels": {}, **meta}, "status": {"conditions": found}}
@@ -51,6 +54,10 @@ class TestPodFacts:
             (pod(phase="Failed", state=ended(128, "StartError")), Reason.START_ERROR, 128),
             (pod(phase="Failed", reason="Evicted", state=ended(137)), Reason.EVICTED, 137),
             (pod(phase="Failed", reason="DeadlineExceeded", state=ended(143)), Reason.DEADLINE, 143),
+            (pod(phase="Failed", state=ended(137, "ContainerStatusUnknown")), Reason.EVICTED, 137),
+            (pod(phase="Failed", state=ended(143), conditions=[DRAINED]), Reason.EVICTED, 143),
+            (pod(phase="Succeeded", state=ended(0, "Completed"), conditions=[DRAINED]), Reason.COMPLETED, 0),
+            (pod(phase="Failed", reason="UnexpectedAdmissionError", containerStatuses=None), Reason.EVICTED, None),
             (pod(phase="Pending", state={"waiting": {"reason": "ImagePullBackOff"}}), Reason.IMAGE, None),
             (pod(phase="Pending", state={"waiting": {"reason": "ContainerCreating"}}), "", None),
             (pod(state={"running": {"startedAt": "2026-11-24T02:00:00Z"}}), "", None),

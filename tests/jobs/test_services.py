@@ -11,7 +11,7 @@ from apps.jobs.observation import Failure
 from apps.jobtemplates import services as templates
 from apps.jobtemplates.selectors import latest_version
 from apps.projects.services import set_secret
-from tests.factories import ProjectFactory
+from tests.factories import ProjectFactory, TemplateVersionFactory
 
 from .conftest import ended, fresh
 
@@ -63,6 +63,15 @@ class TestSubmitJob:
 
         assert list(refusal.value.fields) == ["uid"]
         assert Job.objects.count() == 1
+
+    def test_refuses_what_no_workload_can_be_made_of(self, submit):
+        version = TemplateVersionFactory(number=2, body={"image": {"$param": "text"}})
+
+        with pytest.raises(InvalidInput) as refusal:
+            submit(template_version=version, params={"text": ""})
+
+        assert refusal.value.fields == {"params": ["These parameters name no image."]}
+        assert not Job.objects.exists()
 
     def test_takes_no_time_limit_that_kubernetes_would_not(self, submit):
         with pytest.raises(InvalidInput) as refusal:

@@ -14,7 +14,8 @@ from apps.projects.api.scoping import ProjectObjectViewSet, ProjectViewSet
 from .filters import JobFilter
 from .serializers import JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
 
-ONE = Job.objects.select_related("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
+RELATED = ("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
+ONE = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # it would be decrypted for nothing
 
 
 class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
