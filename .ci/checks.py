@@ -7,6 +7,7 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
 PYTHON = str(BIN / "python")
 WORKERS = "2"
+LONGEST_SECONDS = 900
 # Suites with processes or a browser of their own run as parts of their own.
 APART = ("tests/devcluster", "tests/journeys", "tests/bench")
 POSTGRES_CANDIDATES = ("postgres:postgres@", "postgres@", f"{os.environ.get('USER', 'root')}@")
@@ -48,7 +50,19 @@ def tell(text: str) -> None:
 
 
 def call(*command: str, **environment: str) -> bool:
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}).returncode == 0  # noqa: S603
+    """Whether it went well. Ctrl-C and the time limit leave it time to end what it has started itself."""
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL)  # noqa: S603
+    try:
+        return process.wait(timeout=LONGEST_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        tell(f"It took longer than {LONGEST_SECONDS} s and is ended: {' '.join(command)}")
+        process.send_signal(signal.SIGINT)
+        return False
+    finally:
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def all_of(*commands: tuple[str, ...]) -> Outcome:
@@ -120,7 +134,7 @@ def postgres() -> Outcome:
     name = f"cube_test_{secrets.token_hex(4)}"
     url = f"{base.rpartition('/')[0]}/{name}"
     try:
-        apart = without(*APART, "tests/architecture", "tests/contracts", "tests/portal/test_supervisor.py")
+        apart = without(*APART, "tests/contracts/test_gateway.py", "tests/portal/test_supervisor.py")  # No database.
         return pytest("tests", *apart, "-n", WORKERS, CUBE_TEST_DATABASE_URL=url, CUBE_TEST_REDIS_URL=redis)
     finally:
         _drop(base, name)
@@ -219,4 +233,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped before the end: nothing has been proved.")

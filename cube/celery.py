@@ -1,8 +1,12 @@
 """The worker and beat application. Tasks live in each room's tasks.py; the ticks stand in settings."""
 
 import os
+from typing import Any
 
+import structlog
 from celery import Celery
+from django.dispatch import receiver
+from django_structlog.celery import signals
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cube.settings.base")
@@ -11,3 +15,10 @@ app = Celery("cube")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@receiver(signals.bind_extra_task_metadata)
+def name_the_work(task: Any, **_: Any) -> None:
+    """Every line of a task says which task it is and what it is about: `job_id`, `cluster_id`, …"""
+    about = {name: value for name, value in (task.request.kwargs or {}).items() if name.endswith(("_id", "_uid"))}
+    structlog.contextvars.bind_contextvars(task=task.name, **about)

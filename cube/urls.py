@@ -1,9 +1,13 @@
 """Every route of the portal. The API's are in `cube.api`."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.generic import RedirectView
 
+from apps.accounts.views import SignOut
 from cube import health
+from cube.admin import door
 
 handler404 = "apps.core.api.problems.not_found"
 handler500 = "apps.core.api.problems.server_error"
@@ -16,6 +20,9 @@ urlpatterns = [
     path("projects/<slug:project>/workspace/", include("apps.datasets.urls")),
     path("projects/<slug:project>/templates/", include("apps.jobtemplates.urls")),
     path("api/v1/", include("cube.api")),
+    path("admin/login/", door),
+    path("admin/logout/", login_not_required(SignOut.as_view())),
+    path("admin/password_change/", admin.site.admin_view(RedirectView.as_view(pattern_name="accounts:account"))),
     path("admin/", admin.site.urls),
     path("healthz", health.alive),
     path("readyz", health.ready),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count, Q, QuerySet, Sum
 
+from .choices import Health
 from .models import Cluster, Node, ResourceGroup
 
 
@@ -20,6 +21,12 @@ class GpuType:
 def usable_clusters() -> QuerySet[Cluster]:
     """Clusters that may be given work. An unreachable one is among them: its work waits, it is not lost."""
     return Cluster.objects.filter(is_enabled=True)
+
+
+def unwell_clusters() -> QuerySet[Cluster]:
+    """Enabled, and the last probe did not get through."""
+    unwell = usable_clusters().filter(health__in=[Health.UNREACHABLE, Health.REFUSED])
+    return unwell.only("slug", "name", "health", "probed_at")
 
 
 def default_cluster() -> Cluster | None:

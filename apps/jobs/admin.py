@@ -3,7 +3,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 
@@ -41,16 +41,26 @@ class JobAdmin(ReadOnly, ModelAdmin):
     actions = ["stop"]
     inlines = [AttemptInline, JobEventInline]
     fields = [
-        "open_in_portal", "uid", "name", "project", "cluster", "resource_group", "template_version", "params",
-        "resources", "priority", "status", "reason", "message", "exit_code", "submitted_by", "created_at",
+        "open_in_portal", "uid", "name", "project", "cluster", "resource_group", "template_version",
+        "asked_for", "priority", "status", "reason", "message", "exit_code", "submitted_by", "created_at",
         "started_at", "finished_at",
+        "given",
     ]  # fmt: skip
-    readonly_fields = ["open_in_portal", "uid", "created_at"]
+    readonly_fields = ["open_in_portal", "uid", "created_at", "asked_for", "given"]
 
     @admin.display(description=_("portal"))
     def open_in_portal(self, job: Job) -> str:
         url = reverse("jobs:detail", kwargs={"project": job.project.slug, "uid": job.uid})
         return format_html('<a href="{}">{}</a>', url, _("Open the job page"))
+
+    @admin.display(description=_("resources"))
+    def asked_for(self, job: Job) -> str:
+        return ", ".join(f"{name} {quantity}" for name, quantity in job.resources.items())
+
+    @admin.display(description=_("parameters"))
+    def given(self, job: Job) -> str:
+        entries = format_html_join("", "<dt>{}</dt><dd><pre>{}</pre></dd>", job.params.items())
+        return format_html('<dl class="cube-params">{}</dl>', entries)
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("jobs.stop_job"))

@@ -2,6 +2,7 @@
 
 import re
 import uuid as uuids
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -112,6 +113,14 @@ def initial_from(job: Job) -> dict[str, Any]:
         "time_limit_minutes": job.time_limit_seconds // 60 if job.time_limit_seconds else None,
         **job.resources,
     }
+
+
+def first_name(slug: str, taken: Iterable[str]) -> str:
+    """`python-1`, or one more than the highest that is taken."""
+    numbers = [
+        int(name.removeprefix(f"{slug}-")) for name in taken if re.fullmatch(rf"{re.escape(slug)}-\d{{1,6}}", name)
+    ]
+    return f"{slug}-{max(numbers, default=0) + 1}"
 
 
 def next_name(name: str) -> str:

@@ -26,6 +26,18 @@ class JobQuerySet(ProjectOwnedQuerySet):
     def finished(self) -> "JobQuerySet":
         return self.filter(status__in=FINISHED)
 
+    def for_lists(self) -> "JobQuerySet":
+        """With what a row shows, and without what is large or costly to load: parameters, schemas, kubeconfigs."""
+        return self.select_related("project", "cluster", "template_version__template", "submitted_by").defer(
+            "params",
+            "cluster__kubeconfig",
+            "cluster__capabilities",
+            "template_version__schema",
+            "template_version__body",
+            "template_version__template__description",
+            "submitted_by__password",
+        )
+
 
 class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     """One submission: a template version with parameters, run on a cluster until it ends."""

@@ -20,8 +20,10 @@ from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
 from apps.jobtemplates import rendering
 from apps.jobtemplates.models import TemplateVersion
+from apps.jobtemplates.params import secrets_asked
 from apps.jobtemplates.schema import clean_params
 from apps.projects.models import Project
+from apps.projects.selectors import secret_references
 from apps.quotas.selectors import namespace_name
 
 from . import selectors
@@ -63,6 +65,11 @@ def draft_job(
         rendering.render(template_version.body, cleaned)  # says no now rather than when it is launched
     except InvalidInput as refusal:
         errors.update(refusal.fields)
+    if secrets := list(secrets_asked(template_version.schema, cleaned)):
+        known = set(secret_references(project))
+        for place, reference in secrets:
+            if reference not in known:  # A pod would wait for it until somebody looks.
+                errors[f"params.{place}"] = f"The project has no secret {reference}."
     try:
         asked = Resources.parse(resources)
     except InvalidInput as refusal:
@@ -97,34 +104,33 @@ def draft_job(
     return job
 
 
-@transaction.atomic
 def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
-    """Queue a job (arguments as `draft_job`). Launching happens elsewhere, once this transaction is real.
+    """Queue a job (arguments as `draft_job`). Launching happens elsewhere, once it is saved.
 
-    With a `uid` the call is idempotent: a form sent twice makes one job.
+    With a `uid` the call is idempotent: a form sent twice makes one job. Raises InvalidInput, also for a uid that is
+    another project's. Everything is checked before the transaction begins, so that the database is locked for the
+    writes alone: SQLite has one writer at a time.
     """
     job = draft_job(actor=actor, **asked)
-    if asked.get("uid") and (twin := _twin(job)):
-        return twin
     job.rerun_of = rerun_of
     try:
-        with transaction.atomic():
-            job.save()
-    except IntegrityError:  # The other half of a double click was quicker.
-        if twin := _twin(job):
-            return twin
-        raise InvalidInput({"uid": "This uid is taken. Send another, or none."}) from None
+        return _queue(job, actor=actor)
+    except IntegrityError:  # Only a uid that is given can be taken.
+        twin = Job.objects.filter(uid=job.uid, project=job.project).first()
+        if twin is None:
+            raise InvalidInput({"uid": "Another job has this uid. Leave it out, or make a new one."}) from None
+        return twin
+
+
+@transaction.atomic
+def _queue(job: Job, *, actor: Any) -> Job:
+    job.save(force_insert=True)
     _add_attempt(job, number=1)
-    text = f"Submitted as a rerun of {rerun_of.name}." if rerun_of else "Submitted."
-    _tell(job, text, actor=actor)
+    _tell(job, f"Submitted as a rerun of {job.rerun_of.name}." if job.rerun_of else "Submitted.", actor=actor)
     audit.record(actor=actor, action="job.submit", target=job, project=job.project.slug, detail={"uid": str(job.uid)})
     publish(JobQueued(job_id=job.pk))
     _announce(job)
     return job
-
-
-def _twin(job: Job) -> Job | None:
-    return Job.objects.filter(uid=job.uid, project=job.project).first()
 
 
 def rerun_job(*, job: Job, actor: Any) -> Job:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.generic import DetailView, TemplateView, View
 
-from apps.clusters.selectors import default_cluster
+from apps.clusters.selectors import default_cluster, unwell_clusters
 from apps.core.errors import DomainError, InvalidInput
 from apps.datasets.selectors import file_paths
 from apps.jobtemplates import selectors as templates
@@ -24,11 +24,11 @@ from apps.projects.selectors import secret_references
 
 from . import preview, services
 from .choices import UNFINISHED, JobStatus
-from .forms import JobForm, initial_from
-from .models import Job
+from .forms import JobForm, first_name, initial_from
+from .models import Attempt, Job, Pod
 
 PAGE = 50
-LISTED = ("template_version__template", "submitted_by")
+NAMES_LOOKED_AT = 200
 
 
 def read_uids(texts: list[str]) -> list[uuids.UUID]:
@@ -51,7 +51,7 @@ class JobList(ProjectPage, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         jobs = self._filtered(Job.objects.visible_to(self.request.user).filter(project=self.project))
-        page = list(jobs.select_related(*LISTED)[: PAGE + 1])
+        page = list(jobs.for_lists()[: PAGE + 1])
         asked = self.request.GET.copy()
         asked.pop("before", None)
         older = page[PAGE - 1].pk if len(page) > PAGE else None
@@ -59,6 +59,7 @@ class JobList(ProjectPage, TemplateView):
             jobs=page[:PAGE],
             older=older,
             is_first_page="before" not in self.request.GET,
+            unwell=unwell_clusters(),
             query=asked.urlencode(),
             statuses=self._counts(),
             chosen_statuses=self.request.GET.getlist("status"),
@@ -98,7 +99,7 @@ class JobRows(ProjectPage, View):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         uids = read_uids(request.GET.getlist("uid")[:PAGE])
         jobs = Job.objects.visible_to(request.user).filter(project=self.project, uid__in=uids)
-        rows = jobs.select_related(*LISTED)
+        rows = jobs.for_lists()
         return render(
             request, "jobs/_rows.html", {"jobs": rows, "project": self.project, "permissions": self.permissions}
         )
@@ -128,13 +129,21 @@ class JobDetail(OneJob, DetailView):
         return ["jobs/_state.html"] if self.request.htmx else [self.template_name]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        attempts = list(self.job.attempts.prefetch_related("pods").order_by("-number"))
         return super().get_context_data(
             job=self.job,
-            attempts=self.job.attempts.prefetch_related("pods").order_by("-number"),
+            attempts=attempts,
+            pod_count=sum(len(attempt.pods.all()) for attempt in attempts),
+            waiting_pod=_waiting(attempts[0]) if attempts else None,
             events=self.job.events.select_related("actor").order_by("-id"),
             reruns=self.job.reruns.order_by("-id")[:5],
             **kwargs,
         )
+
+
+def _waiting(attempt: Attempt) -> Pod | None:
+    """The first pod that something holds up, of an attempt that runs."""
+    return next((pod for pod in attempt.pods.all() if pod.phase == "Pending" and pod.reason), None)
 
 
 class JobYaml(OneJob, View):
@@ -181,8 +190,13 @@ class Submit(ProjectPage, TemplateView):
         )
         if data is not None:
             return JobForm(data), params(data)
-        initial = initial_from(self.source) if self.source else {"name": self.version.template.slug}
-        return JobForm(initial=initial), params()
+        return JobForm(initial=initial_from(self.source) if self.source else {"name": self._free_name()}), params()
+
+    def _free_name(self) -> str:
+        """Names may repeat; a number keeps a list readable."""
+        jobs = Job.objects.visible_to(self.request.user).filter(project=self.project)
+        latest = jobs.order_by("-id").values_list("name", flat=True)
+        return first_name(self.version.template.slug, latest[:NAMES_LOOKED_AT])
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         if self.version is None:
@@ -190,7 +204,11 @@ class Submit(ProjectPage, TemplateView):
         if "job_form" not in kwargs:
             kwargs["job_form"], kwargs["param_form"] = self.forms()
         return super().get_context_data(
-            version=self.version, template=self.version.template, source=self.source, **kwargs
+            version=self.version,
+            template=self.version.template,
+            source=self.source,
+            cluster=default_cluster(),
+            **kwargs,
         )
 
     def read(self, request: HttpRequest) -> tuple[dict[str, Any] | None, JobForm, Any]:

@@ -158,7 +158,7 @@ def _example(param: Param) -> Any:
         Kind.IMAGE: "python:3.11-slim",
         Kind.PATH: "train/main.py",
         Kind.SECRET: "my-secret/KEY",
-    }.get(param.kind, param.ui.get("placeholder") or "…")
+    }.get(param.kind, param.ui.get("placeholder") or param.ui.get("example") or "…")
 
 
 def example_json(doc: TemplateDoc) -> str:

@@ -20,6 +20,12 @@ PREFIX = "param-"
 ABSENT: Any = object()  # the field was left empty and says nothing
 
 
+def _start(bound: forms.BoundField) -> tuple[Any, ...]:
+    """What an untouched field may hold."""
+    param = bound.field.param
+    return (None, "", [], [""], *([param.default, str(param.default)] if param.has_default else []))
+
+
 @dataclass
 class Section:
     """Fields under one heading; the advanced ones are folded away."""
@@ -32,6 +38,16 @@ class Section:
     def opens(self) -> bool:
         """Whether the folded fields must be seen at once."""
         return any(bound.errors for bound in self.advanced)
+
+    @property
+    def is_optional(self) -> bool:
+        """Titled, and nothing in it has to be filled in: the section itself is folded."""
+        return bool(self.title) and not any(bound.field.required for bound in self.fields + self.advanced)
+
+    @property
+    def is_used(self) -> bool:
+        """Something in it is wrong, or is not what the template starts with."""
+        return any(bound.errors or bound.value() not in _start(bound) for bound in self.fields + self.advanced)
 
 
 class ParamField(forms.Field):
@@ -133,7 +149,9 @@ def form_for(
     """
     files, references = tuple(workspace_files), tuple(secrets)
     params = params_of(version.schema)
-    values = {param.name: param.default for param in params if param.has_default} | dict(initial or {})
+    # An example is typed in for somebody who begins, and is no default: the API asks for what is required.
+    examples = {param.name: param.ui["example"] for param in params if "example" in param.ui and initial is None}
+    values = {param.name: param.default for param in params if param.has_default} | examples | dict(initial or {})
     attrs: dict[str, Any] = {"schema": version.schema, "__module__": __name__}
     for param in params:
         widget = _widget(param, values.get(param.name), files, references)

@@ -1,6 +1,6 @@
 """How one property of a parameter schema is read: its kind, its words, and when it applies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -43,6 +43,17 @@ def kind_of(spec: Mapping[str, Any]) -> Kind:
     if spec.get(UI, {}).get("widget") == "code":
         return Kind.CODE
     return FORMATS.get(spec.get("format", ""), Kind.TEXT)
+
+
+def secrets_asked(schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(place, "name/KEY") of every secret that cleaned `params` speak of."""
+    for param in params_of(schema):
+        value = params.get(param.name)
+        if param.kind is Kind.SECRET and value:
+            yield param.name, value
+        elif param.kind is Kind.LIST and kind_of(param.spec["items"]) is Kind.SECRET_ENV:
+            for index, item in enumerate(value or []):
+                yield f"{param.name}[{index}]", item.partition("=")[2]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ are under `x-ui`, choices that follow another choice under `x-choices`:
                    "x-choices": {"param": "device", "map": {"cpu": ["gloo"], "gpu": ["nccl", "gloo"]}},
                    "x-ui": {"widget": "cascade", "group": "Network", "advanced": true}}}}
 
-`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, group,
-advanced, order, labels ({value: words}), show_when ({"param": value or list of values}: otherwise the parameter does
-not apply, is not required and may not be given).
+`x-ui`: widget (text textarea code number switch list select cascade file secret), language, placeholder, example
+(typed in for somebody who begins; no default), group, advanced, order, labels ({value: words}), show_when ({"param":
+value or list of values}: otherwise the parameter does not apply, is not required and may not be given).
 """
 
 import difflib
@@ -51,6 +51,7 @@ _UI_TYPES: dict[str, type] = {
     "widget": str,
     "language": str,
     "placeholder": str,
+    "example": str,
     "group": str,
     "advanced": bool,
     "order": int,

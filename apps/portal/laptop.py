@@ -101,11 +101,11 @@ def beat() -> Program:
 
 
 def watcher() -> Program:
-    return Program(name="watch_cluster", command=manage("watch_cluster"))
+    return Program(name="watch_cluster", command=manage("watch_cluster"), nice=5)
 
 
 def collector() -> Program:
-    return Program(name="collect_logs", command=manage("collect_logs"))
+    return Program(name="collect_logs", command=manage("collect_logs"), nice=5)
 
 
 def register_cluster(kubeconfig: Path) -> None:

@@ -51,7 +51,7 @@ class SecretForm(forms.Form):
     )
 
     def data_as_asked(self) -> dict[str, str]:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract
 
 
 class OpaqueSecretForm(SecretForm):

@@ -66,7 +66,7 @@ class OneMember(ProjectPage, View):
 
     def act(self, request: HttpRequest, member: Membership) -> str:
         """Do it, and say what happened."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         member = get_object_or_404(selectors.members_of(self.project), user__username=kwargs["username"])

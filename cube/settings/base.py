@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import environ
 from csp.constants import NONCE, NONE, SELF
+from django.templatetags.static import static
+from django.utils.module_loading import import_string
 
 from cube import __version__
 
@@ -90,9 +92,10 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
+    "apps.core.api.slashes.ForgiveMissingSlash",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "cube.csp.ContentSecurityPolicy",
     "apps.core.middleware.RefuseNul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -293,7 +296,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "PREPROCESSING_HOOKS": ["apps.core.api.schema.without_slashless_twins"],
     "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "apps.jobs.choices.JobStatus"},
 }
 
@@ -323,4 +325,33 @@ LOGGING_CONFIG = "logging.config.dictConfig"
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 SILENCED_SYSTEM_CHECKS = ["axes.W003"]  # our backend order is deliberate
 
-UNFOLD = {"SITE_TITLE": "Cube", "SITE_HEADER": "Cube", "SITE_URL": "/"}
+# The admin console: `static/css/admin.css` dresses it, `cube.admin` says where its menu leads.
+UNFOLD = {
+    "SITE_TITLE": "Cube",
+    "SITE_HEADER": "Cube",
+    "SITE_SUBHEADER": "Admin console",
+    "SITE_URL": "/",
+    "SITE_ICON": lambda request: static("img/logo.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/favicon.svg")}],
+    "STYLES": [lambda request: static("css/admin.css")],
+    "SCRIPTS": [lambda request: static("js/admin-theme.js")],
+    "SHOW_HISTORY": True,
+    "BORDER_RADIUS": "8px",
+    "COLORS": {
+        "primary": {
+            "50": "#eefafb",
+            "100": "#d5f1f4",
+            "200": "#afe3e9",
+            "300": "#79cdd8",
+            "400": "#3caebe",
+            "500": "#1f92a3",
+            "600": "#0d7685",
+            "700": "#0f5f6c",
+            "800": "#134e59",
+            "900": "#15414b",
+            "950": "#082a32",
+        }
+    },
+    "DASHBOARD_CALLBACK": "cube.admin.dashboard",
+    "SIDEBAR": {"show_search": False, "navigation": lambda request: import_string("cube.admin.NAVIGATION")},
+}

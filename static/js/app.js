@@ -64,9 +64,10 @@ function refreshTimes(root = document) {
     const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
     const words = relative.format(Math.round(seconds / size), unit);
     if (element.textContent !== words) element.textContent = words;
+    element.title ||= new Date(element.dateTime).toLocaleString();
   }
 }
-setInterval(() => document.hidden || refreshTimes(), 15000);
+setInterval(() => document.hidden || refreshTimes(), 5000);
 
 // ---- Confirmation: <form data-confirm="Stop this job?" data-confirm-text="…" data-confirm-action="Stop"> ----
 const agreed = new WeakSet();

@@ -3,7 +3,7 @@ import { connect } from "cube/socket";
 import "cube/elapsed";
 
 const page = document.querySelector("[data-job-page]");
-const PARTS = ["job-head", "job-timeline", "job-pods"];
+const PARTS = ["job-head", "job-timeline", "job-pods", "job-pod-count"];
 let shown = Number(page.dataset.version);
 let wanted = shown;
 let busy = false;

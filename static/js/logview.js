@@ -206,7 +206,9 @@ export class LogView {
   #drawPill() {
     const { pill } = this.part;
     pill.hidden = this.follow || (!this.unseen && !this.detached);
-    pill.lastElementChild.textContent = this.words.textNew.replace("{n}", this.unseen.toLocaleString());
+    const { textLatest, textNewOne, textNew } = this.words;
+    const words = [textLatest, textNewOne][this.unseen] ?? textNew;
+    pill.lastElementChild.textContent = words.replace("{n}", this.unseen.toLocaleString());
   }
 
   #row(line) {
@@ -214,7 +216,7 @@ export class LogView {
     const stream = this.streams.get(line.s);
     row.className = `logrow${line.k === "gap" ? " gap" : ""}`;
     if (stream && this.streams.size > 1) row.classList.add(`s${stream.hue}`);
-    row.append(piece("n", String(line.n)));
+    row.append(piece("n", String(line.n + 1)));
     if (line.t) {
       const time = piece("t", clock(line.t));
       time.title = line.t;

@@ -7,19 +7,12 @@ QUICK=1: 20,000 jobs. Queries must not depend on the number of jobs; the 95th pe
 import logging
 import os
 import random
-import secrets
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
+from tests.bench.database import database
 from tests.bench.table import Row, percentile, report
 
 QUICK = os.environ.get("QUICK") == "1"
@@ -27,29 +20,6 @@ PROJECTS, JOBS = 200, 20_000 if QUICK else 200_000
 REQUESTS = 60 if QUICK else 200
 P95_MILLISECONDS = 150
 BATCH = 5_000
-
-
-@contextmanager
-def database() -> Iterator[tuple[str, bool]]:
-    """A URL of an empty database, and whether it is PostgreSQL. Gone afterwards."""
-    given = os.environ.get("CUBE_TEST_DATABASE_URL", "")
-    for base in (
-        [given] if given else [f"postgres://{who}@127.0.0.1:5432/postgres" for who in ("postgres:postgres", "postgres")]
-    ):
-        try:
-            server = psycopg.connect(base, autocommit=True, connect_timeout=2)
-        except psycopg.Error:
-            continue
-        name = f"cube_bench_{secrets.token_hex(4)}"
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield f"{base.rpartition('/')[0]}/{name}", True
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-            server.close()
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield f"sqlite:///{Path(folder) / 'bench.sqlite3'}", False
 
 
 def fill() -> Any:

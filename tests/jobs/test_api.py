@@ -203,3 +203,20 @@ class TestListing:
             submit(name=f"job-{n}")
         with django_assert_num_queries(len(one)):
             api.get(url(project))
+
+
+class TestAddresses:
+    def test_a_missing_slash_is_forgiven_even_to_a_post(self, api, submit):
+        job = submit()
+
+        answer = api.post(f"/api/v1/jobs/{job.uid}/stop")
+
+        assert answer.status_code == 200
+        assert fresh(job).status == JobStatus.STOPPED
+
+    def test_nobody_is_asked_to_sign_in(self, submit, project):
+        job = submit()
+
+        for path in (url(project), f"/api/v1/jobs/{job.uid}/", "/api/v1/me/"):
+            answer = APIClient().get(path)
+            assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")

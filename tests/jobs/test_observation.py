@@ -27,10 +27,13 @@ def pod(*, phase="Running", state=None, conditions=(), annotations=None, name="p
 def ended(code, reason="Error", at="2026-11-24T02:00:05Z", message=""):
     return {
         "terminated": {
-            "exitCode": code, "reason": reason, "startedAt": "2026-11-24T02:00:00Z",
-            "finishedAt": at, "message": message,
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": "2026-11-24T02:00:00Z",
+            "finishedAt": at,
+            "message": message,
         }
-    }  # fmt: skip
+    }
 
 
 DRAINED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicting"}

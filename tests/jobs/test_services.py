@@ -8,6 +8,9 @@ from apps.jobs import services
 from apps.jobs.choices import ACTIVE, FINISHED, NEXT, WAITING, JobStatus, Reason
 from apps.jobs.models import Attempt, Job, JobEvent, Pod
 from apps.jobs.observation import Failure
+from apps.jobtemplates import services as templates
+from apps.jobtemplates.selectors import latest_version
+from apps.projects.services import set_secret
 from tests.factories import ProjectFactory, TemplateVersionFactory
 
 from .conftest import ended, fresh
@@ -59,14 +62,6 @@ class TestSubmitJob:
             submit(project=elsewhere, uid=taken.uid)
 
         assert list(refusal.value.fields) == ["uid"]
-        assert Job.objects.count() == 1
-
-    def test_sent_twice_at_the_same_moment_is_one_job(self, submit, monkeypatch):
-        first = submit(uid=uuid.uuid4())
-        seen = iter([None, first])
-        monkeypatch.setattr(services, "_twin", lambda job: next(seen))
-
-        assert submit(uid=first.uid) == first
         assert Job.objects.count() == 1
 
     def test_refuses_what_no_workload_can_be_made_of(self, submit):
@@ -242,3 +237,18 @@ class TestStatuses:
 
     def test_finished_ones_lead_nowhere(self):
         assert {status for status, following in NEXT.items() if not following} == FINISHED
+
+
+class TestSecrets:
+    def test_a_job_may_not_ask_for_one_the_project_does_not_have(self, project, member, cluster_row):
+        templates.install_shipped()
+        asked = {"image": "python:3.11-slim", "command": "env", "secret_env": ["TOKEN=hub/TOKEN"]}
+        given = {"project": project, "name": "x", "template_version": latest_version("command"), "actor": member}
+
+        with pytest.raises(InvalidInput) as refusal:
+            services.submit_job(params=asked, **given)
+
+        assert refusal.value.fields == {"params.secret_env[0]": ["The project has no secret hub/TOKEN."]}
+        assert not Job.objects.exists()
+        set_secret(project=project, name="hub", data={"TOKEN": "s"}, actor=member)
+        assert services.submit_job(params=asked, **given).name == "x"

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from apps.jobs import services
 from apps.jobs.choices import JobStatus
-from apps.jobs.forms import next_name
+from apps.jobs.forms import first_name, next_name
 from apps.jobs.models import Job
 
 from .conftest import fresh
@@ -166,3 +166,11 @@ class TestVerbs:
 )
 def test_next_name(name, following):
     assert next_name(name) == following
+
+
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [([], "python-1"), (["python-1", "other-9"], "python-2"), (["python-7", "python-x", "python"], "python-8")],
+)
+def test_the_first_name_is_the_next_number(taken, name):
+    assert first_name("python", taken) == name

@@ -105,3 +105,19 @@ class TestDrawing:
 
         assert "<script" not in html
         assert "&lt;script&gt;" in html
+
+
+class TestExample:
+    def test_is_typed_in_for_somebody_who_begins(self, version):
+        form = form_for(version("python"))()
+
+        assert "for step in range" in form.fields["param-code"].initial
+
+    def test_is_not_mixed_into_a_clone(self, version):
+        form = form_for(version("python"), initial={"source": "workspace", "path": "a.py"})()
+
+        assert form.fields["param-code"].initial is None
+
+    def test_is_no_default(self, version):
+        with pytest.raises(InvalidInput):
+            clean_params(version("python").schema, {})

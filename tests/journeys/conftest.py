@@ -1,14 +1,15 @@
 """A real Cube with real processes, started once, and a real browser that tells of every complaint."""
 
+import secrets
 import shutil
 from pathlib import Path
 
 import pytest
 
 from . import running
+from .pages import sign_in
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +24,37 @@ def ada(cube):
 
 
 @pytest.fixture(scope="session")
+def outsider(cube):
+    """A user name: somebody who is in no project."""
+    return add_person(cube, "outsider")
+
+
+@pytest.fixture(scope="session")
+def newcomer(cube):
+    """A user name: somebody whom the members page will meet."""
+    return add_person(cube, "grace")
+
+
+def add_person(cube, username):
+    password = secrets.token_urlsafe(9)
+    cube.manage(
+        *("shell", "--no-imports", "--command"),
+        f"from apps.accounts.services import create_user; create_user(username={username!r}, password={password!r})",
+    )
+    cube.more_passwords[username] = password
+    return username
+
+
+@pytest.fixture(scope="session")
 def browser():
-    if not Path(CHROMIUM).exists() and not shutil.which("chromium"):
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
         pytest.skip("no chromium on this machine; as root, CUBE_INSTALL_CHROMIUM=1 make test installs Debian's")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or CHROMIUM,
+            executable_path=program,
             args=[
                 *("--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--disable-background-networking", "--disable-component-update"),
@@ -40,41 +64,50 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def cookies():
+    """Of people who have signed in before, so that each does it once."""
+    return {}
+
+
 @pytest.fixture
-def open_page(browser, cube, request):
-    """`open_page("ada", width=…, dark=…)`: a signed-in page. Any console error or policy violation fails the test."""
-    RESULTS.mkdir(exist_ok=True)
+def open_page(browser, cube, cookies, request):
+    """`open_page("ada", width=…, dark=…)`: a signed-in page; without a name, a stranger's.
+
+    Any console error, script error or policy violation fails the test. `answers` are the refusals the story is about:
+    Chromium complains of those too.
+    """
     contexts, complaints = [], []
 
-    def opened(username, *, width=1280, height=900, dark=False):
+    def opened(username="", *, width=1280, height=900, dark=False, answers=()):
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             base_url=cube.url,
+            storage_state=cookies.get(username),
         )
         context.set_default_timeout(20_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" and expected(m) else None)
+        page.on("console", lambda message: complain(message, answers))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        if username:
+        if username and username not in cookies:
             sign_in(page, username, cube.passwords[username])
+            cookies[username] = context.storage_state()
         return page
 
-    def expected(message):
-        return "status of 400" not in message.text and "status of 422" not in message.text  # refused forms
+    def complain(message, answers):
+        if message.type == "error" and not any(f"status of {answer} " in message.text for answer in answers):
+            complaints.append(message.text)
 
     yield opened
+    RESULTS.mkdir(exist_ok=True)
     for number, context in enumerate(contexts):
         for page in context.pages:
-            page.screenshot(path=RESULTS / f"{request.node.name}-{number}.png", full_page=True)
+            page.screenshot(path=RESULTS / f"{file_name(request.node.name)}-{number}.png", full_page=True)
         context.close()
     assert complaints == []
 
 
-def sign_in(page, username, password):
-    page.goto("/")
-    page.get_by_label("User name", exact=False).or_(page.get_by_label("Username", exact=False)).first.fill(username)
-    page.locator("input[type=password]").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Overview").wait_for()
+def file_name(text):
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)[:120]

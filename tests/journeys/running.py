@@ -1,5 +1,6 @@
 """A real Cube for journeys and benchmarks: `manage.py up` in a folder and on a port of its own."""
 
+import ctypes
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
 FINISHED = {"succeeded", "failed", "stopped"}
+# Ends at once when it is asked to; a plain `sleep` as a container's first process would take the whole grace period.
+SLEEPER = "trap 'exit 0' TERM; sleep 600 & wait"
 LIMITS = {"cpu": "50m~1", "memory": "32Mi~256Mi"}
 
 
@@ -27,18 +31,21 @@ class Cube:
     data: Path
     process: subprocess.Popen[bytes]
     console: Path
+    settings: dict[str, str] = field(default_factory=dict)  # what else its environment holds
+    more_passwords: dict[str, str] = field(default_factory=dict)  # of people the tests add
 
     @property
     def passwords(self) -> dict[str, str]:
-        return {u["username"]: u["password"] for u in json.loads((self.data / "demo.json").read_text())["users"]}
+        seeded = json.loads((self.data / "demo.json").read_text())["users"]
+        return {user["username"]: user["password"] for user in seeded} | self.more_passwords
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     def environment(self) -> dict[str, str]:
-        return environment(data=self.data)
+        return environment(data=self.data, **self.settings)
 
     def api(self, username: str) -> "Api":
         return Api(self.url, self.manage("create_token", username))
@@ -116,8 +123,21 @@ def start(data: Path, *, port: int | None = None, **more: str) -> Cube:
             env=environment(data=data, CUBE_PORT=str(port), **more),
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Signals meant for the test run, as a closed terminal's, are not meant for it.
+            preexec_fn=settle_in,
         )
-    return Cube(f"http://127.0.0.1:{port}", data, process, console)
+    return Cube(f"http://127.0.0.1:{port}", data, process, console, settings=more)
+
+
+def settle_in() -> None:
+    """Before `up` begins. A shell that starts the tests in the background makes them, and so us, deaf to Ctrl-C.
+
+    And whoever kills the tests ends Cube too (Linux tells us when the thread that started us ends, so start Cube from
+    the main one).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_told(cube: Cube, text: str, seconds: float = 90) -> str:

@@ -67,7 +67,7 @@ async def rows():
     return await database_sync_to_async(lambda: list(LogStream.objects.order_by("pod_name", "container", "restart")))()
 
 
-async def until(condition, seconds=5):
+async def until(condition, seconds=20):
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)

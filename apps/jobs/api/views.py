@@ -15,13 +15,13 @@ from .filters import JobFilter
 from .serializers import JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
 
 RELATED = ("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
-LISTED = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # each would be decrypted
+ONE = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # which would be decrypted
 
 
 class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
     """The jobs of a project: list them, submit another."""
 
-    queryset = LISTED
+    queryset = Job.objects.for_lists()
     serializer_class = JobSerializer
     filterset_class = JobFilter
     project_permissions = {"list": "view_project", "create": "submit_job"}
@@ -43,7 +43,7 @@ class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
 class JobViewSet(ProjectObjectViewSet):
     """One job, by its uid."""
 
-    queryset: QuerySet[Job] = LISTED.prefetch_related("attempts__pods", "events__actor")
+    queryset: QuerySet[Job] = ONE.prefetch_related("attempts__pods", "events__actor")
     serializer_class = JobDetailSerializer
     lookup_field = "uid"
     project_permissions = {

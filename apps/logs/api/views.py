@@ -6,7 +6,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from apps.accounts.models import ApiToken
@@ -95,8 +95,3 @@ class JobLogViewSet(ProjectObjectViewSet):
             ending = "ndjson" if is_ndjson else "log"
             response["Content-Disposition"] = f'attachment; filename="{name}-{str(job.uid)[:8]}.{ending}"'
         return response
-
-
-@extend_schema_view(retrieve=extend_schema(exclude=True))
-class JobLogWithoutSlash(JobLogViewSet):
-    """The same at the address people type into curl, where a redirect would lose a follow."""

@@ -1,0 +1,17 @@
+from datetime import UTC, datetime
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> str:
+    """A time as `<time data-relative>`: UTC to the minute, which the page's script turns into "3 minutes ago"."""
+    if at is None:
+        return SafeString('<span class="faint">\u2013</span>')
+    utc = at.astimezone(UTC)
+    iso, text = utc.isoformat(timespec="seconds"), utc.strftime("%Y-%m-%d %H:%M")
+    return format_html('<time datetime="{}" data-relative>{}</time>', iso, text)
