@@ -15,7 +15,7 @@ from .filters import JobFilter
 from .serializers import JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
 
 RELATED = ("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
-ONE = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # which would be decrypted
+ONE = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # it would be decrypted for nothing
 
 
 class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
