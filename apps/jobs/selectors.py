@@ -49,7 +49,7 @@ def forgotten_in_queue() -> JobQuerySet:
     return late.exclude(cluster__health=Health.UNREACHABLE)
 
 
-def clusters_to_sweep() -> QuerySet[Cluster]:
+def clusters_in_use() -> QuerySet[Cluster]:
     """Also disabled ones while something runs there: they take no new work, but what they have still ends."""
     return Cluster.objects.filter(Q(is_enabled=True) | Q(pk__in=Job.objects.unfinished().values("cluster_id")))
 

@@ -30,7 +30,7 @@ def sweep_jobs() -> None:
     """The tick: send forgotten launches again, and look at each cluster in a task of its own."""
     for job_id in services.claim_forgotten(limit=BATCH):
         launch_job.delay(job_id=job_id)
-    for cluster in selectors.clusters_to_sweep():
+    for cluster in selectors.clusters_in_use():
         sweep_cluster.apply_async(kwargs={"cluster_id": cluster.pk}, expires=30)
 
 

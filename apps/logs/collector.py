@@ -21,6 +21,7 @@ from apps.clusters import gateway, labels, leases
 from apps.clusters.gateway import Manifest, Streams, WatchEvent
 from apps.clusters.models import Cluster
 from apps.jobs.models import Job
+from apps.jobs.selectors import clusters_in_use
 from apps.quotas.selectors import namespace_name
 
 from . import hot, selectors, services, store
@@ -309,7 +310,7 @@ class Warden:
             await publisher.close()
 
     async def _round(self, publisher: hot.Publisher) -> None:
-        clusters = await database_sync_to_async(lambda: list(Cluster.objects.filter(is_enabled=True)))()
+        clusters = await database_sync_to_async(lambda: list(clusters_in_use()))()
         kept = set()
         for cluster in clusters:
             if not await database_sync_to_async(leases.acquire)(cluster, PURPOSE, self.holder, LEASE_SECONDS):

@@ -287,3 +287,26 @@ def kubectl(cube, *arguments):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_the_list_catches_up_after_the_connection_was_away(open_page, ada):
+    page = open_page("ada")
+    sockets = []
+
+    def first_hears_nothing(socket):
+        sockets.append(socket)
+        if len(sockets) > 1:
+            socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/ws/projects/"), first_hears_nothing)
+    job = ada.submit("unheard", "sleep 3")
+    page.goto(JOBS)
+    ada.wait_for(job["uid"], "succeeded")
+    later = ada.submit("unheard-too", "true")
+    row = page.locator(f"tr[data-uid='{job['uid']}']")
+    expect(row).not_to_contain_text("Succeeded")
+
+    sockets[0].close(code=1012)
+
+    expect(row).to_contain_text("Succeeded")
+    expect(page.locator("tr[data-uid]").first).to_have_attribute("data-uid", later["uid"])

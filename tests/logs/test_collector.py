@@ -273,6 +273,30 @@ class TestWarden:
         assert holder == "me"
         assert not await database_sync_to_async(Lease.objects.exists)()
 
+    async def test_a_disabled_cluster_is_collected_until_its_jobs_have_ended(
+        self, cluster_row, job, monkeypatch, hot_redis
+    ):
+        opened = []
+
+        class Silent(Kubelet):
+            def __init__(self, cluster):
+                super().__init__()
+                opened.append(cluster.slug)
+
+        def disable():
+            cluster_row.is_enabled = False
+            cluster_row.save()
+
+        monkeypatch.setattr(collector.gateway, "open_streams", Silent)
+        await database_sync_to_async(disable)()
+
+        task = asyncio.create_task(Warden(holder="me").run())
+        await until(lambda: _opened(opened))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert opened == [cluster_row.slug]
+
 
 async def _opened(opened):
     return bool(opened)
