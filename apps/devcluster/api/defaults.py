@@ -105,9 +105,7 @@ def keep(resource: Resource, obj: Object, old: Object) -> None:
             if name in old["spec"] and not obj["spec"].get(name):
                 obj["spec"][name] = old["spec"][name]
     elif resource.key == "namespaces":
-        obj.setdefault("spec", {}).setdefault("finalizers", old.get("spec", {}).get("finalizers", []))
-        if not obj["spec"]["finalizers"]:
-            del obj["spec"]["finalizers"]
+        obj["spec"] = old["spec"]  # Nothing but its finalizers, which only `finalize` may change.
         _label_with_name(obj)
 
 

@@ -88,9 +88,20 @@ async def evict(handlers: Handlers, request: web.Request, target: Target, verb: 
     call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
     if wished.get("dryRun"):
         call = Call(call.identity, dry_run=True)
+    told = Call(call.identity, call.dry_run, "status")
+    handlers.objects.update(target.resource, target.namespace, target.name, _mark_evicted, told)
     handlers.objects.delete(target.resource, target.namespace, target.name, options, call)
     await handlers.store.committed()
     return status(201)
+
+
+def _mark_evicted(pod: Object) -> Object:
+    reason = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    at = {"lastProbeTime": None, "lastTransitionTime": timestamp()}
+    status = pod.setdefault("status", {})
+    others = [item for item in status.get("conditions") or () if item["type"] != "DisruptionTarget"]
+    status["conditions"] = [{"type": "DisruptionTarget", "status": "True", **at, **reason}, *others]
+    return pod
 
 
 def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:

@@ -82,9 +82,11 @@ def _claim(obj: Object, old: Object) -> Iterable[Cause]:
 
 def _job(obj: Object, old: Object) -> Iterable[Cause]:
     now, before, status = obj["spec"], old["spec"], old.get("status") or {}
-    elastic = before.get("completionMode") == "Indexed" and now.get("completions") == now.get("parallelism")
+    indexed = before.get("completionMode") == "Indexed"
+    elastic = indexed and now.get("completions") == now.get("parallelism")
     if now.get("completions") != before.get("completions") and not elastic:
-        yield Cause.invalid("spec.completions", _shown(now.get("completions")), IMMUTABLE)
+        why = "can only be modified in tandem with spec.parallelism" if indexed else IMMUTABLE
+        yield Cause.invalid("spec.completions", _shown(now.get("completions")), why)
     if now.get("selector") != before.get("selector"):
         yield Cause.invalid("spec.selector", _shown(now.get("selector")), IMMUTABLE)
     if _template(now, before, status) != _template(before, before, status):
