@@ -331,9 +331,16 @@ def _network_policy(obj: Object) -> None:
     _put(spec, {"policyTypes": ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]})
 
 
+def _slice(obj: Object) -> None:
+    """Go writes both lists even where they are empty: as null."""
+    obj["endpoints"], obj["ports"] = obj.get("endpoints") or None, obj.get("ports") or None
+
+
 SPECIAL: dict[str, Callable[[Object], None]] = {
+    "events": lambda obj: obj.setdefault("eventTime", None),  # Go writes this time even where there is none.
     "pods": _pod,
     "secrets": _secret,
+    "endpointslices.discovery.k8s.io": _slice,
     "jobs.batch": _job,
     "cronjobs.batch": _cron_job,
     "deployments.apps": _deployment,

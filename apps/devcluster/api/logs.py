@@ -101,7 +101,7 @@ def _container(pod: Object, name: str, wanted: str) -> str:
         if wanted not in (*main, *init):
             raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
         return wanted
-    if len(main) == 1 and not init:
+    if len(main) == 1:
         return str(main[0])
     choices = f"choose one of: [{' '.join(main)}]"
     if init:

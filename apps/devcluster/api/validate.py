@@ -44,6 +44,10 @@ KEY_TEXT = (
     "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
 ENV_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+POD_FIELD = (
+    r"metadata\.(name|namespace|uid|(labels|annotations)(\['[^']+'\])?)|spec\.(nodeName|serviceAccountName)"
+    r"|status\.(hostIP|podIP)s?"
+)
 ANY_NAME = (
     "roles",
     "rolebindings",
@@ -184,6 +188,10 @@ def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) 
             yield Cause.required(f"{path}.env[{i}].name")
         elif not re.fullmatch(r"[ -<>-~]+", variable["name"]):
             yield Cause.invalid(f"{path}.env[{i}].name", shown(variable["name"]), ENV_TEXT)
+        field = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "metadata.name")
+        if not re.fullmatch(POD_FIELD, field):
+            why = f"error converting fieldPath: field label not supported: {field}"
+            yield Cause.invalid(f"{path}.env[{i}].valueFrom.fieldRef.fieldPath", shown(field), why)
     for i, mount in enumerate(container.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
             yield Cause.not_found(f"{path}.volumeMounts[{i}].name", shown(mount.get("name", "")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,7 +78,7 @@ def _claim(obj: Object, old: Object) -> Iterable[Cause]:
         why = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
-        yield Cause.forbidden("spec", f"{why}\n")
+        yield Cause.forbidden("spec", f"{why}\n{_difference(obj['spec'], old['spec'])}")
 
 
 def _job(obj: Object, old: Object) -> Iterable[Cause]:
@@ -121,7 +122,13 @@ def _pod(obj: Object, old: Object) -> Iterable[Cause]:
         return kept
 
     if fixed(obj["spec"]) != fixed(old["spec"]):
-        yield Cause.forbidden("spec", POD_MUTABLE)
+        yield Cause.forbidden("spec", POD_MUTABLE + _difference(obj["spec"], old["spec"]))
+
+
+def _difference(now: Object, before: Object) -> str:
+    """The lines that differ, below the place they are at; a real server shows its own structures here."""
+    texts = [orjson.dumps(spec, option=orjson.OPT_INDENT_2).decode().splitlines() for spec in (before, now)]
+    return "\n".join(list(difflib.unified_diff(*texts, n=1, lineterm=""))[2:])
 
 
 def _replicated(obj: Object, old: Object) -> Iterable[Cause]:
