@@ -179,6 +179,9 @@ def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) 
     seen.add(name or "")
     if not container.get("image"):
         yield Cause.required(f"{path}.image")
+    elif container["image"] != container["image"].strip():
+        why = "must not have leading or trailing whitespace"
+        yield Cause.invalid(f"{path}.image", shown(container["image"]), why)
     for i, port in enumerate(container.get("ports") or ()):
         if not 1 <= port.get("containerPort", 0) <= 65535:
             why = "must be between 1 and 65535, inclusive"
