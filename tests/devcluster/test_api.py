@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 from __future__ import annotations
 
 import asyncio

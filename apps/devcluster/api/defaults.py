@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import quantity
+from apps.devcluster import quantities
+
 from .registry import Resource
 from .store import Object, Store
 
@@ -213,8 +214,8 @@ def qos_class(spec: Object) -> str:
         limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
         for name in ("cpu", "memory"):
             limit, request = limits.get(name), requests.get(name, limits.get(name))
-            any_set |= any(quantity.parse(value) > 0 for value in (limit, request) if value)
-            guaranteed &= limit is not None and quantity.parse(limit) == quantity.parse(request or limit)
+            any_set |= any(quantities.parse(value) > 0 for value in (limit, request) if value)
+            guaranteed &= limit is not None and quantities.parse(limit) == quantities.parse(request or limit)
     return "BestEffort" if not any_set else "Guaranteed" if guaranteed else "Burstable"
 
 

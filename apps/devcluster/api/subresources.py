@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What hangs below an object: binding, scale, eviction, tokens, logs. Each is a small conversation of its own."""
 
 from __future__ import annotations
@@ -119,7 +118,8 @@ def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:
         )
     if budgets and (budgets[0].get("status") or {}).get("disruptionsAllowed", 0) <= 0:
         name, found = budgets[0]["metadata"]["name"], budgets[0].get("status") or {}
-        needs = f"The disruption budget {name} needs {found.get('desiredHealthy', 0)} healthy pods and has {found.get('currentHealthy', 0)} currently"
+        wanted, healthy = found.get("desiredHealthy", 0), found.get("currentHealthy", 0)
+        needs = f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently"
         details = {"causes": [{"reason": "DisruptionBudget", "message": needs}]}
         why = "Cannot evict pod as it would violate the pod's disruption budget."
         raise errors.ApiError(429, "TooManyRequests", why, details)

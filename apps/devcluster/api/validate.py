@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Is the object well formed? The field errors of pkg/apis/*/validation, in their words, as far as they are recorded."""
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from typing import Any
 
 import orjson
 
-from . import quantity, validate_update
+from apps.devcluster import quantities
+
+from . import validate_update
 from .errors import Cause
 from .registry import Resource
 from .store import Object
@@ -32,12 +33,8 @@ QUALIFIED_TEXT = (
 )
 VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    f"end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{VALUE}')"
-)
-DNS1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
-DNS1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    f"and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{DNS1035}')"
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    f"'{VALUE}')"
 )
 KEY_TEXT = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
@@ -209,16 +206,16 @@ def _resources(resources: Object, path: str) -> Iterable[Cause]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, found in (("limits", limits), ("requests", requests)):
         for name, value in found.items():
-            amount = quantity.parse(value)
+            amount = quantities.parse(value)
             if amount < 0:
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be greater than or equal to 0")
             if _extended(name) and amount != amount.to_integral_value():
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be an integer")
     for name, value in requests.items():
         limit = limits.get(name)
-        if limit is not None and _extended(name) and quantity.parse(value) != quantity.parse(limit):
+        if limit is not None and _extended(name) and quantities.parse(value) != quantities.parse(limit):
             yield Cause.invalid(f"{path}.requests", shown(value), f"must be equal to {name} limit of {limit}")
-        elif limit is not None and quantity.parse(value) > quantity.parse(limit):
+        elif limit is not None and quantities.parse(value) > quantities.parse(limit):
             yield Cause.invalid(
                 f"{path}.requests", shown(value), f"must be less than or equal to {name} limit of {limit}"
             )

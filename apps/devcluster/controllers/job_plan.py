@@ -13,8 +13,6 @@ from apps.devcluster.client import Object
 from apps.devcluster.controllers import job_pods as pods_of
 from apps.devcluster.loops import rfc3339, seconds_of
 
-DONE = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}
-
 
 @dataclass
 class Plan:
