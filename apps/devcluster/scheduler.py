@@ -22,7 +22,6 @@ from apps.devcluster.quantities import parse
 NAME = "default-scheduler"
 TOLERATE_FOREVER = ("node.kubernetes.io/unschedulable", "NoSchedule")
 RETRY_SECONDS = 30.0
-Resources = Counter[str]
 
 
 def requests(pod: Object) -> dict[str, Decimal]:

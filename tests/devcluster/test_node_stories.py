@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, SERVICES
+from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, PODS, SERVICES
+from apps.devcluster.quantities import parse
 from tests.devcluster.process import Cluster, state
 
 RENDEZVOUS = """
@@ -154,6 +155,79 @@ class TestJobs:
         token = (cluster.data_dir / "admin.token").read_bytes()
         assert token not in cluster.log(pod)
         assert b"objects.sqlite3" not in cluster.log(pod)
+
+
+class TestSharedProcessNamespace:
+    """`shareProcessNamespace: true`: a pause is process 1, the command its child."""
+
+    @staticmethod
+    def start(cluster: Cluster, name: str, command: list[str], *, shared: bool) -> str:
+        """Create a pod with 30 s of grace and wait until its command has said something."""
+        if not isolated(cluster):
+            pytest.skip("this host allows no namespaces")
+        container = {"name": "main", "image": "anything", "command": command}
+        spec = {"restartPolicy": "Never", "shareProcessNamespace": shared, "containers": [container]}
+        pod = cluster.do("create", PODS, "test", {"metadata": {"name": name}, "spec": spec})
+        cluster.wait(lambda: cluster.get(PODS, name)["status"]["phase"] == "Running" and cluster.log(name))
+        return pod["metadata"]["uid"]
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["sh", "-c", "echo up; sleep 600"],
+            ["python", "-c", "import time; print('up', flush=True); time.sleep(600)"],
+        ],
+        ids=["sh", "python"],
+    )
+    def test_a_command_without_a_handler_ends_at_once(self, cluster, command):
+        self.start(cluster, "polite", command, shared=True)
+
+        started = time.monotonic()
+        cluster.do("delete", PODS, "test", "polite")
+        cluster.wait(lambda: cluster.get(PODS, "polite") is None)
+
+        assert time.monotonic() - started < 1
+
+    def test_process_1_is_shielded_without_it(self, cluster):
+        self.start(cluster, "shielded", ["sh", "-c", "echo $$$$; sleep 600"], shared=False)
+
+        cluster.do("delete", PODS, "test", "shielded")
+        time.sleep(1)
+
+        assert cluster.log("shielded") == b"1\n"
+        assert cluster.get(PODS, "shielded") is not None
+        cluster.do("delete", PODS, "test", "shielded", {"gracePeriodSeconds": 0})
+
+    def test_nothing_outlives_the_command_and_its_exit_code_counts(self, cluster):
+        code = "import os, sys, time; os.fork() or time.sleep(7655); print(os.getpid() > 1, flush=True); sys.exit(3)"
+        pod = {"shareProcessNamespace": True}
+        cluster.submit("parent", ["python", "-c", code], pod=pod)
+
+        cluster.finished("parent")
+
+        assert cluster.log(cluster.pods("parent")[0]["metadata"]["name"]) == b"True\n"
+        assert state(cluster.pods("parent")[0])["exitCode"] == 3
+        cluster.wait(lambda: not any(code in (p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])), 2)
+
+    def test_orphans_are_reaped(self, cluster):
+        lost = "for i in 1 2 3; do (true &) ; done; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ' Z ' || true"
+        cluster.submit("lost", ["sh", "-c", lost], pod={"shareProcessNamespace": True})
+
+        cluster.finished("lost")
+
+        assert cluster.log(cluster.pods("lost")[0]["metadata"]["name"]) == b"0\n"
+
+    def test_the_pause_is_not_measured(self, cluster):
+        uid = self.start(cluster, "small", ["sh", "-c", "echo up; exec sleep 600"], shared=True)
+
+        def memory() -> int:
+            usage = cluster.do("call", "GET", "/apis/metrics.k8s.io/v1beta1/namespaces/test/pods")["items"]
+            mine = [pod for pod in usage if pod["metadata"]["name"] == "small"]
+            return int(parse(mine[0]["containers"][0]["usage"]["memory"])) if mine else 0
+
+        assert uid
+        assert 0 < cluster.wait(memory) < 4 << 20
+        cluster.do("delete", PODS, "test", "small")
 
 
 class TestTheProcess:

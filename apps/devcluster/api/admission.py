@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Admission: what policy adds to an object and what it refuses. The plug-ins an API server runs by default, in order.
 
 Sources: plugin/pkg/admission/{namespace/lifecycle,serviceaccount,limitranger,priority,defaulttolerationseconds}.
@@ -9,7 +8,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from . import errors, podsecurity, quantity, quota
+from apps.devcluster import quantities
+
+from . import errors, podsecurity, quota
 from .defaults import containers
 from .registry import Resource
 from .store import Object, Store
@@ -123,7 +124,10 @@ def _priority(store: Store, name: str, spec: Object) -> None:
             spec["priorityClassName"] = found["metadata"]["name"]
     value = found["value"] if found else 0
     if spec.get("priority") not in (None, value):
-        why = f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+        why = (
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
+            f"controller computed {value} from the given PriorityClass name"
+        )
         raise _refuse(name, why)
     spec["priority"] = value
     spec.setdefault("preemptionPolicy", (found or {}).get("preemptionPolicy", "PreemptLowerPriority"))
@@ -173,7 +177,7 @@ def _pod_sums(spec: Object) -> Object:
     sums: dict[str, dict[str, str]] = {}
     for part in ("requests", "limits"):
         for name, value in quota.pod_resources(spec, part).items():
-            sums.setdefault(part, {})[name] = quantity.spell(value, binary=name == "memory")
+            sums.setdefault(part, {})[name] = quantities.spell(value, binary=name == "memory")
     return sums
 
 
@@ -184,13 +188,13 @@ def _bounds(item: Object, resources: Object, kind: str) -> list[str]:
         request = requests.get(name)
         if request is None:
             causes.append(f"minimum {name} usage per {kind} is {least}.  No request is specified")
-        elif quantity.parse(request) < quantity.parse(least):
+        elif quantities.parse(request) < quantities.parse(least):
             causes.append(f"minimum {name} usage per {kind} is {least}, but request is {request}")
     for name, most in (item.get("max") or {}).items():
         limit = limits.get(name)
         if limit is None:
             causes.append(f"maximum {name} usage per {kind} is {most}.  No limit is specified")
-        elif quantity.parse(limit) > quantity.parse(most):
+        elif quantities.parse(limit) > quantities.parse(most):
             causes.append(f"maximum {name} usage per {kind} is {most}, but limit is {limit}")
     return causes
 

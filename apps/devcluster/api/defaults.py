@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import quantity
+from apps.devcluster import quantities
+
 from .registry import Resource
 from .store import Object, Store
 
@@ -105,9 +106,7 @@ def keep(resource: Resource, obj: Object, old: Object) -> None:
             if name in old["spec"] and not obj["spec"].get(name):
                 obj["spec"][name] = old["spec"][name]
     elif resource.key == "namespaces":
-        obj.setdefault("spec", {}).setdefault("finalizers", old.get("spec", {}).get("finalizers", []))
-        if not obj["spec"]["finalizers"]:
-            del obj["spec"]["finalizers"]
+        obj["spec"] = old["spec"]  # Nothing but its finalizers, which only `finalize` may change.
         _label_with_name(obj)
 
 
@@ -215,8 +214,8 @@ def qos_class(spec: Object) -> str:
         limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
         for name in ("cpu", "memory"):
             limit, request = limits.get(name), requests.get(name, limits.get(name))
-            any_set |= any(quantity.parse(value) > 0 for value in (limit, request) if value)
-            guaranteed &= limit is not None and quantity.parse(limit) == quantity.parse(request or limit)
+            any_set |= any(quantities.parse(value) > 0 for value in (limit, request) if value)
+            guaranteed &= limit is not None and quantities.parse(limit) == quantities.parse(request or limit)
     return "BestEffort" if not any_set else "Guaranteed" if guaranteed else "Burstable"
 
 
@@ -333,9 +332,16 @@ def _network_policy(obj: Object) -> None:
     _put(spec, {"policyTypes": ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]})
 
 
+def _slice(obj: Object) -> None:
+    """Go writes both lists even where they are empty: as null."""
+    obj["endpoints"], obj["ports"] = obj.get("endpoints") or None, obj.get("ports") or None
+
+
 SPECIAL: dict[str, Callable[[Object], None]] = {
+    "events": lambda obj: obj.setdefault("eventTime", None),  # Go writes this time even where there is none.
     "pods": _pod,
     "secrets": _secret,
+    "endpointslices.discovery.k8s.io": _slice,
     "jobs.batch": _job,
     "cronjobs.batch": _cron_job,
     "deployments.apps": _deployment,

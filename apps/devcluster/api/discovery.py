@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What is on offer: versions, groups, resources, health and the OpenAPI documents kubectl asks for."""
 
 from __future__ import annotations
@@ -171,7 +170,7 @@ def _discovered(resource: Resource) -> dict[str, Any]:
 
 
 def _openapi(registry: Registry, path: str) -> web.Response:
-    """Enough for kubectl: which kinds exist and that the server validates fields itself. The types are not described."""
+    """Enough for kubectl: which kinds exist and that the server validates fields itself; types are not described."""
     info = {"title": "Kubernetes", "version": "1.36"}
     if path == "/openapi/v3":
         found = {f"apis/{group}/{version}" for group, versions in registry.groups().items() for version in versions}

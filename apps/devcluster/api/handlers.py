@@ -22,6 +22,10 @@ from .tokens import Tokens
 
 REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 ROOT_CA = "kube-root-ca.crt"
+ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+    "or set propagationPolicy=Orphan to suppress this warning"
+)
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -225,7 +229,8 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         if gone and target.resource.key not in RETURNS_OBJECT:
             return _json(_deleted(target, stored))
-        return _answer(presenter, stored)
+        orphans = target.resource.key == "jobs.batch" and options.policy is None
+        return _answer(presenter, stored, warnings=[ORPHANS] if orphans else ())
 
     async def deletecollection(self, request: web.Request, target: Target) -> web.StreamResponse:
         presenter = present.choose(request, target.resource)

@@ -21,11 +21,16 @@ from .store import Object
 if TYPE_CHECKING:
     from .handlers import Handlers
 
-ENDED = ("terminated", "running")
+NOT_ACCEPTABLE = (
+    "only the following media types are accepted: "
+    "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+)
 
 
 async def serve(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
-    options = _options(request)
+    if request.headers.get("Accept", "*/*").split(";")[0] == "text/plain":
+        raise errors.ApiError(406, "NotAcceptable", NOT_ACCEPTABLE)
+    options = _options(request, target.name)
     pod = handlers.objects.find(target.resource, target.namespace, target.name).obj
     container = _container(pod, target.name, request.query.get("container", ""))
     if not pod["spec"].get("nodeName"):
@@ -61,7 +66,7 @@ def _number(request: web.Request, name: str) -> int | None:
     return asked.number(request, name) if request.query.get(name) else None
 
 
-def _options(request: web.Request) -> tuple[datetime | None, bool, bool]:
+def _options(request: web.Request, pod: str) -> tuple[datetime | None, bool, bool]:
     causes = []
     seconds, moment = _number(request, "sinceSeconds"), request.query.get("sinceTime")
     tail, limit = _number(request, "tailLines"), _number(request, "limitBytes")
@@ -70,11 +75,13 @@ def _options(request: web.Request) -> tuple[datetime | None, bool, bool]:
     if limit is not None and limit < 1:
         causes.append(Cause.invalid("limitBytes", str(limit), "must be greater than 0"))
     if seconds is not None and moment:
-        causes.append(Cause.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+        causes.append(Cause.forbidden("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
     elif seconds is not None and seconds < 1:
         causes.append(Cause.invalid("sinceSeconds", str(seconds), "must be greater than 0"))
+    if request.query.get("stream", "All") != "All":
+        causes.append(Cause.forbidden("stream", "may not be specified"))
     if causes:
-        raise errors.invalid("PodLogOptions", "", "", causes)
+        raise errors.invalid("PodLogOptions", "", pod, causes)
     since = datetime.now(UTC) - timedelta(seconds=seconds) if seconds is not None else None
     if moment:
         try:
@@ -94,11 +101,6 @@ def _container(pod: Object, name: str, wanted: str) -> str:
         if wanted not in (*main, *init):
             raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
         return wanted
-    if len(main) == 1 and not init:
-        return str(main[0])
-    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    if default in main:
-        return str(default)
     if len(main) == 1:
         return str(main[0])
     choices = f"choose one of: [{' '.join(main)}]"

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Derive `schema.json` from the generated.proto files of kubernetes/api and kubernetes/apimachinery.
 
 Run by hand when the Kubernetes version changes: `python make_schema.py ROOT... > schema.json`, each ROOT a checkout.
@@ -14,8 +13,8 @@ from pathlib import Path
 
 PACKAGES = (
     "core/v1", "apps/v1", "batch/v1", "policy/v1", "rbac/v1", "storage/v1", "scheduling/v1", "coordination/v1",
-    "discovery/v1", "networking/v1", "events/v1", "authentication/v1", "authorization/v1", "autoscaling/v1", "pkg/apis/meta/v1", "pkg/runtime",
-    "pkg/util/intstr", "pkg/api/resource",
+    "discovery/v1", "networking/v1", "events/v1", "authentication/v1", "authorization/v1", "autoscaling/v1",
+    "pkg/apis/meta/v1", "pkg/runtime", "pkg/util/intstr", "pkg/api/resource",
 )  # fmt: skip
 ROOTS = (
     "core.v1", "apps.v1", "batch.v1", "policy.v1", "rbac.v1", "storage.v1", "scheduling.v1", "coordination.v1",

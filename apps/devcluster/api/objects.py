@@ -134,7 +134,7 @@ class Objects:
         wanted = change(copy_of(stored))
         self._check_versions(resource, stored, wanted, name)
         obj = self._carry_over(resource, stored.obj, wanted, call)
-        if call.subresource != "status":
+        if call.subresource not in ("status", "finalize"):
             defaults.keep(resource, obj, stored.obj)
             defaults.fill(resource, obj)
         if obj == stored.obj:
@@ -185,7 +185,7 @@ class Objects:
         return wanted
 
     def _raise_generation(self, resource: Resource, obj: Object, old: Object, call: Call) -> None:
-        if not resource.generation or call.subresource == "status":
+        if not resource.generation or call.subresource in ("status", "binding"):
             return
         ignored = ("metadata", "status")
         if {k: v for k, v in obj.items() if k not in ignored} != {k: v for k, v in old.items() if k not in ignored}:
@@ -224,8 +224,12 @@ class Objects:
         grace = self._grace(resource, stored.obj, options)
         started = "deletionTimestamp" in metadata
         if not finalizers and not grace and not self._held(resource, stored.obj):
-            gone = stored if call.dry_run else self.store.remove(resource.key, (namespace, name))
-            return gone, True
+            if resource.key != "pods":
+                return (stored if call.dry_run else self.store.remove(resource.key, (namespace, name))), True
+            obj = copy_of(stored)  # A pod's last state says that its time was up.
+            self._mark(resource, obj, 0, finalizers, started)
+            last = Stored(obj, orjson.dumps(obj), stored.version)
+            return (last if call.dry_run else self.store.remove(resource.key, (namespace, name), last)), True
         unchanged = finalizers == (metadata.get("finalizers") or [])
         if started and unchanged and not self._shortens(metadata, grace, options):
             return stored, False

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Pod Security admission: the `baseline` and `restricted` standards, with the message a real server gives.
 
 Source: k8s.io/pod-security-admission/policy; the checks come in the order in which the library reports them.
@@ -81,12 +80,14 @@ def host_ports(spec: Object) -> Complaint:
     for container in containers(spec):
         ports = [str(p["hostPort"]) for p in container.get("ports") or () if p.get("hostPort")]
         if ports:
-            yield f'hostPort (container "{container["name"]}" uses hostPort{"s" if len(ports) > 1 else ""} {", ".join(ports)})'
+            listed = f"hostPort{'s' if len(ports) > 1 else ''} {', '.join(ports)}"
+            yield f'hostPort (container "{container["name"]}" uses {listed})'
 
 
 def privilege_escalation(spec: Object) -> Complaint:
     if names := _failing(spec, lambda context: context.get("allowPrivilegeEscalation") is not False):
-        yield f"allowPrivilegeEscalation != false ({_who(names)} must set securityContext.allowPrivilegeEscalation=false)"
+        wanted = "must set securityContext.allowPrivilegeEscalation=false"
+        yield f"allowPrivilegeEscalation != false ({_who(names)} {wanted})"
 
 
 def dropped_capabilities(spec: Object) -> Complaint:

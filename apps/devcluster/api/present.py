@@ -14,6 +14,7 @@ from .registry import Resource
 from .store import Object, Stored
 
 META = "meta.k8s.io"
+POD_ENDED = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
 AVAILABLE = (
     "application/json, application/yaml, application/vnd.kubernetes.protobuf, "
     "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
@@ -143,6 +144,10 @@ class Table:
 
     def _row(self, obj: Object) -> Object:
         row: dict[str, Any] = {"cells": tables.cells(self.resource, obj)}
+        phase = (obj.get("status") or {}).get("phase") if self.resource.key == "pods" else None
+        if phase in POD_ENDED:  # kubectl hides or dims rows that are completed
+            ended = {"type": "Completed", "status": "True", "reason": phase, "message": POD_ENDED[phase]}
+            row["conditions"] = [ended]
         if self._include == "Object":
             row["object"] = obj
         elif self._include == "None":

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Iterable
 from decimal import Decimal
 
-from . import errors, quantity
+from apps.devcluster import quantities
+
+from . import errors
 from .defaults import containers
 from .registry import Registry, Resource
 from .store import Event, Object, Store
@@ -31,10 +33,10 @@ def pod_resources(spec: Object, part: str) -> Usage:
     total: Usage = {}
     for container in spec.get("containers") or ():
         for name, value in ((container.get("resources") or {}).get(part) or {}).items():
-            total[name] = total.get(name, Decimal(0)) + quantity.parse(value)
+            total[name] = total.get(name, Decimal(0)) + quantities.parse(value)
     for container in spec.get("initContainers") or ():
         for name, value in ((container.get("resources") or {}).get(part) or {}).items():
-            total[name] = max(total.get(name, Decimal(0)), quantity.parse(value))
+            total[name] = max(total.get(name, Decimal(0)), quantities.parse(value))
     return total
 
 
@@ -53,7 +55,7 @@ def usage_of(key: str, obj: Object) -> Usage:
     elif key == "persistentvolumeclaims":
         requested = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage")
         if requested:
-            used["requests.storage"] = quantity.parse(requested)
+            used["requests.storage"] = quantities.parse(requested)
     if key in PLAIN_COUNTS:
         used[key] = Decimal(1)
     return used
@@ -69,7 +71,7 @@ def check(store: Store, resource: Resource, namespace: str, obj: Object) -> None
         if not asked:
             continue
         used = total(store, namespace, asked, (resource.key,))
-        over = sorted(k for k, v in asked.items() if v > 0 and used[k] + v > quantity.parse(hard[k]))
+        over = sorted(k for k, v in asked.items() if v > 0 and used[k] + v > quantities.parse(hard[k]))
         if over:
             raise errors.forbidden(resource.plural, resource.group, name, _exceeded(found, hard, over, asked, used))
 
@@ -100,7 +102,7 @@ def _exceeded(found: Object, hard: Object, over: list[str], asked: Usage, used: 
 
 
 def _spell(name: str, value: Decimal) -> str:
-    return quantity.spell(value, binary="memory" in name or "storage" in name)
+    return quantities.spell(value, binary="memory" in name or "storage" in name)
 
 
 def total(store: Store, namespace: str, names: Iterable[str], keys: Iterable[str]) -> Usage:

@@ -1,5 +1,4 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
-"""The table of kinds this server offers. A row is data; nothing else in the package names a kind it could avoid naming."""
+"""The table of kinds this server offers. A row is data; nothing else names a kind it could avoid naming."""
 
 from __future__ import annotations
 

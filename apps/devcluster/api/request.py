@@ -262,7 +262,3 @@ async def delete_options(request: web.Request) -> DeleteOptions:
         grace = number(request, "gracePeriodSeconds")
     conditions = body.get("preconditions") or {}
     return DeleteOptions(grace, policy, conditions.get("uid"), conditions.get("resourceVersion"))
-
-
-def body_dry_run(body: dict[str, Any]) -> bool:
-    return "All" in (body.get("dryRun") or ())

@@ -15,7 +15,9 @@ from typing import Any
 
 import orjson
 
-from . import errors, quantity
+from apps.devcluster import quantities
+
+from . import errors
 from .registry import Resource
 
 TYPES: dict[str, dict[str, list[Any]]] = orjson.loads((Path(__file__).parent / "schema.json").read_bytes())
@@ -126,8 +128,8 @@ def _whole(owner: str, plain: str, item: Any) -> Any:
 
 def _quantity(owner: str, plain: str, item: Any) -> Any:
     if isinstance(item, bool) or not isinstance(item, str | int | float):
-        raise ValueError(quantity.MALFORMED)
-    return quantity.canonical(str(item))
+        raise ValueError(quantities.MALFORMED)
+    return quantities.canonical(str(item))
 
 
 def _either(owner: str, plain: str, item: Any) -> Any:

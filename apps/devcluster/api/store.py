@@ -112,11 +112,12 @@ class Store:
         self._publish(Event("MODIFIED" if before else "ADDED", self.version, resource, key, stored, before))
         return stored
 
-    def remove(self, resource: str, key: Key) -> Stored:
-        """Take the object away; watchers see its last state under the version of the removal."""
+    def remove(self, resource: str, key: Key, last: Stored | None = None) -> Stored:
+        """Take the object away; watchers see its last state (or `last`) under the version of the removal."""
         before = self._table(resource).objects[key]
         self.version += 1
-        obj = {**before.obj, "metadata": {**before.obj["metadata"], "resourceVersion": str(self.version)}}
+        final = (last or before).obj
+        obj = {**final, "metadata": {**final["metadata"], "resourceVersion": str(self.version)}}
         last = Stored(obj, orjson.dumps(obj), self.version)
         self._index(resource, key, before, None)
         self._publish(Event("DELETED", self.version, resource, key, last, before))

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """What hangs below an object: binding, scale, eviction, tokens, logs. Each is a small conversation of its own."""
 
 from __future__ import annotations
@@ -88,9 +87,20 @@ async def evict(handlers: Handlers, request: web.Request, target: Target, verb: 
     call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
     if wished.get("dryRun"):
         call = Call(call.identity, dry_run=True)
+    told = Call(call.identity, call.dry_run, "status")
+    handlers.objects.update(target.resource, target.namespace, target.name, _mark_evicted, told)
     handlers.objects.delete(target.resource, target.namespace, target.name, options, call)
     await handlers.store.committed()
     return status(201)
+
+
+def _mark_evicted(pod: Object) -> Object:
+    reason = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    at = {"lastProbeTime": None, "lastTransitionTime": timestamp()}
+    status = pod.setdefault("status", {})
+    others = [item for item in status.get("conditions") or () if item["type"] != "DisruptionTarget"]
+    status["conditions"] = [{"type": "DisruptionTarget", "status": "True", **at, **reason}, *others]
+    return pod
 
 
 def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:
@@ -108,7 +118,8 @@ def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:
         )
     if budgets and (budgets[0].get("status") or {}).get("disruptionsAllowed", 0) <= 0:
         name, found = budgets[0]["metadata"]["name"], budgets[0].get("status") or {}
-        needs = f"The disruption budget {name} needs {found.get('desiredHealthy', 0)} healthy pods and has {found.get('currentHealthy', 0)} currently"
+        wanted, healthy = found.get("desiredHealthy", 0), found.get("currentHealthy", 0)
+        needs = f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently"
         details = {"causes": [{"reason": "DisruptionBudget", "message": needs}]}
         why = "Cannot evict pod as it would violate the pod's disruption budget."
         raise errors.ApiError(429, "TooManyRequests", why, details)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """The columns kubectl prints, per kind: data, with a function per cell."""
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ NAME_TEXT = (
 )
 DESCRIPTIONS = {
     "Name": NAME_TEXT,
-    "Age": "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
-    "Data": "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",
+    "Age": "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",  # noqa: E501 the server's own words
+    "Data": "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",  # noqa: E501 the server's own words
 }
 Cell = Callable[[dict[str, Any]], Any]
 Column = tuple[str, int, Cell]  # name, priority (1 is shown only with -o wide), cell

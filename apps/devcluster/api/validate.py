@@ -1,4 +1,3 @@
-# ruff: noqa: E501  the server's own words stay on one line, so that they can be searched for
 """Is the object well formed? The field errors of pkg/apis/*/validation, in their words, as far as they are recorded."""
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from typing import Any
 
 import orjson
 
-from . import quantity, validate_update
+from apps.devcluster import quantities
+
+from . import validate_update
 from .errors import Cause
 from .registry import Resource
 from .store import Object
@@ -32,18 +33,18 @@ QUALIFIED_TEXT = (
 )
 VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    f"end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{VALUE}')"
-)
-DNS1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
-DNS1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    f"and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{DNS1035}')"
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    f"'{VALUE}')"
 )
 KEY_TEXT = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
     "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
 ENV_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+POD_FIELD = (
+    r"metadata\.(name|namespace|uid|(labels|annotations)(\['[^']+'\])?)|spec\.(nodeName|serviceAccountName)"
+    r"|status\.(hostIP|podIP)s?"
+)
 ANY_NAME = (
     "roles",
     "rolebindings",
@@ -175,6 +176,9 @@ def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) 
     seen.add(name or "")
     if not container.get("image"):
         yield Cause.required(f"{path}.image")
+    elif container["image"] != container["image"].strip():
+        why = "must not have leading or trailing whitespace"
+        yield Cause.invalid(f"{path}.image", shown(container["image"]), why)
     for i, port in enumerate(container.get("ports") or ()):
         if not 1 <= port.get("containerPort", 0) <= 65535:
             why = "must be between 1 and 65535, inclusive"
@@ -184,6 +188,10 @@ def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) 
             yield Cause.required(f"{path}.env[{i}].name")
         elif not re.fullmatch(r"[ -<>-~]+", variable["name"]):
             yield Cause.invalid(f"{path}.env[{i}].name", shown(variable["name"]), ENV_TEXT)
+        field = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "metadata.name")
+        if not re.fullmatch(POD_FIELD, field):
+            why = f"error converting fieldPath: field label not supported: {field}"
+            yield Cause.invalid(f"{path}.env[{i}].valueFrom.fieldRef.fieldPath", shown(field), why)
     for i, mount in enumerate(container.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
             yield Cause.not_found(f"{path}.volumeMounts[{i}].name", shown(mount.get("name", "")))
@@ -198,16 +206,16 @@ def _resources(resources: Object, path: str) -> Iterable[Cause]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for kind, found in (("limits", limits), ("requests", requests)):
         for name, value in found.items():
-            amount = quantity.parse(value)
+            amount = quantities.parse(value)
             if amount < 0:
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be greater than or equal to 0")
             if _extended(name) and amount != amount.to_integral_value():
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be an integer")
     for name, value in requests.items():
         limit = limits.get(name)
-        if limit is not None and _extended(name) and quantity.parse(value) != quantity.parse(limit):
+        if limit is not None and _extended(name) and quantities.parse(value) != quantities.parse(limit):
             yield Cause.invalid(f"{path}.requests", shown(value), f"must be equal to {name} limit of {limit}")
-        elif limit is not None and quantity.parse(value) > quantity.parse(limit):
+        elif limit is not None and quantities.parse(value) > quantities.parse(limit):
             yield Cause.invalid(
                 f"{path}.requests", shown(value), f"must be less than or equal to {name} limit of {limit}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,14 +78,16 @@ def _claim(obj: Object, old: Object) -> Iterable[Cause]:
         why = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
-        yield Cause.forbidden("spec", f"{why}\n")
+        yield Cause.forbidden("spec", f"{why}\n{_difference(obj['spec'], old['spec'])}")
 
 
 def _job(obj: Object, old: Object) -> Iterable[Cause]:
     now, before, status = obj["spec"], old["spec"], old.get("status") or {}
-    elastic = before.get("completionMode") == "Indexed" and now.get("completions") == now.get("parallelism")
+    indexed = before.get("completionMode") == "Indexed"
+    elastic = indexed and now.get("completions") == now.get("parallelism")
     if now.get("completions") != before.get("completions") and not elastic:
-        yield Cause.invalid("spec.completions", _shown(now.get("completions")), IMMUTABLE)
+        why = "can only be modified in tandem with spec.parallelism" if indexed else IMMUTABLE
+        yield Cause.invalid("spec.completions", _shown(now.get("completions")), why)
     if now.get("selector") != before.get("selector"):
         yield Cause.invalid("spec.selector", _shown(now.get("selector")), IMMUTABLE)
     if _template(now, before, status) != _template(before, before, status):
@@ -119,7 +122,13 @@ def _pod(obj: Object, old: Object) -> Iterable[Cause]:
         return kept
 
     if fixed(obj["spec"]) != fixed(old["spec"]):
-        yield Cause.forbidden("spec", POD_MUTABLE)
+        yield Cause.forbidden("spec", POD_MUTABLE + _difference(obj["spec"], old["spec"]))
+
+
+def _difference(now: Object, before: Object) -> str:
+    """The lines that differ, below the place they are at; a real server shows its own structures here."""
+    texts = [orjson.dumps(spec, option=orjson.OPT_INDENT_2).decode().splitlines() for spec in (before, now)]
+    return "\n".join(list(difflib.unified_diff(*texts, n=1, lineterm=""))[2:])
 
 
 def _replicated(obj: Object, old: Object) -> Iterable[Cause]:

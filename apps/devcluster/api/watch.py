@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -23,7 +22,6 @@ from .store import Event, Store, Stored
 
 BOOKMARK_EVERY = 60.0
 BACKLOG = 10_000  # a watcher that reads slower than this is cut off and lists again, as the real cacher does
-Sender = Callable[[str, Stored], bytes]
 
 
 class Slow(Exception):

@@ -13,8 +13,6 @@ from apps.devcluster.client import Object
 from apps.devcluster.controllers import job_pods as pods_of
 from apps.devcluster.loops import rfc3339, seconds_of
 
-DONE = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}
-
 
 @dataclass
 class Plan:
@@ -296,11 +294,11 @@ class Planner:
         terminating = {pod["metadata"]["uid"] for pod in [*leaving, *plan.delete]}
         status["ready"] = sum(map(pods_of.ready, self.active))
         status["terminating"] = len(terminating)
-        _set(status, "active", len(self.active) + len(plan.create))
+        set_count(status, "active", len(self.active) + len(plan.create))
         if self.indexed:
             status["succeeded"] = len(self.done_indexes)
-            _set(status, "succeeded", status["succeeded"])
-            _set(status, "completedIndexes", pods_of.format_indexes(self.done_indexes))
+            set_count(status, "succeeded", status["succeeded"])
+            set_count(status, "completedIndexes", pods_of.format_indexes(self.done_indexes))
         if self.spec.get("backoffLimitPerIndex") is not None:
             status["failedIndexes"] = pods_of.format_indexes(self.failed_indexes)
         if verdict and not condition(status, verdict["type"]):
@@ -322,8 +320,8 @@ class Planner:
         plan.untrack = [pod for pod in everyone if pod is not None and pod["metadata"]["uid"] not in gone]
         status["uncountedTerminatedPods"] = {}
         if not self.indexed:
-            _set(status, "succeeded", status.get("succeeded", 0) + len(succeeded))
-        _set(status, "failed", status.get("failed", 0) + len(failed))
+            set_count(status, "succeeded", status.get("succeeded", 0) + len(succeeded))
+        set_count(status, "failed", status.get("failed", 0) + len(failed))
 
     def _conclude(self, verdict: Object | None, terminating: int) -> None:
         """The last condition waits until the last pod has ended."""
@@ -338,7 +336,7 @@ class Planner:
             self.plan.events.append((verdict["reason"], verdict["message"], True))
 
 
-def _set(status: Object, key: str, value: int | str) -> None:
+def set_count(status: Object, key: str, value: int | str) -> None:
     """Counts of zero are left out, as the real controller's are."""
     if value:
         status[key] = value

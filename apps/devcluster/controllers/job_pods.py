@@ -15,7 +15,6 @@ from apps.devcluster.loops import seconds_of
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX_KEY = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES_KEY = "batch.kubernetes.io/job-index-failure-count"
-CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 BACK_OFF_SECONDS = (10.0, 600.0)
 INDEX_ENV = {
     "name": "JOB_COMPLETION_INDEX",

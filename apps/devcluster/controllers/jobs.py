@@ -6,12 +6,13 @@ import time
 
 from apps.devcluster.client import JOBS, PODS, ApiError, Client, Informers, Object
 from apps.devcluster.controllers import job_pods as pods_of
-from apps.devcluster.controllers.job_plan import finished, plan
+from apps.devcluster.controllers.job_plan import finished, plan, set_count
 from apps.devcluster.loops import Recorder, WorkQueue, seconds_of
 
 OUR_NAME = "kubernetes.io/job-controller"  # What `managedBy` says when it is us.
 # How long a created pod may take to appear in the local copy before it is taken for lost.
 PATIENCE_SECONDS = 5.0
+REFUSED_SECONDS = 3.0  # until a pod that was refused is tried again: nobody tells when a quota has room
 
 
 class JobController:
@@ -109,8 +110,9 @@ class JobController:
             if todo.release_deleted:
                 await self._untrack(job, [pod])
             await self._delete_pod(job, pod)
-        for index, failures in todo.create:
-            await self._create_pod(job, index, failures)
+        refused = [await self._create_pod(job, index, failures) for index, failures in todo.create].count(False)
+        for status in filter(None, (todo.interim, todo.status)):
+            set_count(status, "active", status.get("active", 0) - refused)
         news = (todo.interim or {}).get("uncountedTerminatedPods"), (todo.interim or {}).get("conditions")
         if todo.interim and news != (before.get("uncountedTerminatedPods") or {}, before.get("conditions")):
             job = await self._write(job, todo.interim)
@@ -121,25 +123,27 @@ class JobController:
             self._recorder.tell(job, reason, message, kind="Job", warning=warning)
         if over := finished(job):
             return await self._expire(job, over)
-        return todo.look_again
+        return todo.look_again if not refused else min(REFUSED_SECONDS, todo.look_again or REFUSED_SECONDS)
 
     async def _write(self, job: Object, status: Object) -> Object:
         written = await self._client.replace(JOBS, {**job, "status": status}, "status")
         self._latest[job["metadata"]["uid"]] = written
         return written
 
-    async def _create_pod(self, job: Object, index: int | None, failures: int) -> None:
+    async def _create_pod(self, job: Object, index: int | None, failures: int) -> bool:
+        """False where the API refuses the pod (a quota, most often): the Job waits and says so."""
         namespace = job["metadata"]["namespace"]
         try:
             pod = await self._client.create(PODS, namespace, pods_of.new_pod(job, index, failures))
         except ApiError as error:
             self._recorder.tell(job, "FailedCreate", f"Error creating: {error.message}", kind="Job", warning=True)
-            raise
+            return False
         uid = job["metadata"]["uid"]
         if pod["metadata"]["uid"] not in self._of_job.get(uid, {}):
             expected, _ = self._expected.get(uid, (set(), 0.0))
             self._expected[uid] = ({*expected, pod["metadata"]["uid"]}, time.monotonic())
         self._recorder.tell(job, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}", kind="Job")
+        return True
 
     async def _delete_pod(self, job: Object, pod: Object) -> None:
         meta = pod["metadata"]

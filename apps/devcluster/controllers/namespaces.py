@@ -74,9 +74,9 @@ class NamespaceController:
 
 
 def resource_name(resource: Resource) -> str:
-    """`pods`, `jobs.batch`: as the conditions name it."""
+    """`pods.`, `jobs.batch`: as the conditions name it."""
     group = resource.api_version.rpartition("/")[0]
-    return f"{resource.plural}.{group}" if group else resource.plural
+    return f"{resource.plural}.{group}"
 
 
 def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object]:

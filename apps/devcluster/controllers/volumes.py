@@ -6,10 +6,11 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from apps.devcluster.client import CLAIMS, STORAGE_CLASSES, VOLUMES, ApiError, Client, Informers, Object
+from apps.devcluster.client import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES, ApiError, Client, Informers, Object, Resource
 from apps.devcluster.loops import Recorder, WorkQueue
 
 CLASS_NAME = PROVISIONER = "devcluster"
+IN_USE_SECONDS = 1.0  # until a claim that waits for its pods is looked at again
 DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -18,7 +19,7 @@ class VolumeController:
 
     def __init__(self, client: Client, informers: Informers, data_dir: Path) -> None:
         self._client, self._claims, self._volumes = client, informers[CLAIMS], informers[VOLUMES]
-        self._folder = data_dir / "volumes"
+        self._pods, self._folder = informers[PODS], data_dir / "volumes"
         self._recorder = Recorder(client, "persistentvolume-controller")
         self.queue = WorkQueue(self.reconcile)
         self._claims.subscribe(lambda kind, obj: self.queue.add(obj["metadata"]["namespace"], obj["metadata"]["name"]))
@@ -38,19 +39,29 @@ class VolumeController:
             if not error.conflict:
                 raise
 
-    async def reconcile(self, namespace: str, name: str) -> None:
+    async def reconcile(self, namespace: str, name: str) -> float | None:
         """One claim, or with an empty namespace one volume."""
         if not namespace:
             await self._reclaim(name)
-            return
+            return None
         claim = self._claims.get(namespace, name)
-        if claim is None or claim["metadata"].get("deletionTimestamp"):
-            if claim is None:
-                for volume in list(self._volumes.items.values()):
-                    self.queue.add("", volume["metadata"]["name"])
-            return
-        if (claim.get("status") or {}).get("phase") != "Bound":
+        if claim is None:
+            for volume in list(self._volumes.items.values()):
+                self.queue.add("", volume["metadata"]["name"])
+        elif claim["metadata"].get("deletionTimestamp"):
+            if any(_uses(pod, name) for pod in self._pods.of_namespace(namespace)):
+                return IN_USE_SECONDS
+            await self._unprotect(CLAIMS, claim)
+        elif (claim.get("status") or {}).get("phase") != "Bound":
             await self._bind(claim)
+        return None
+
+    async def _unprotect(self, resource: Resource, obj: Object) -> None:
+        """Take our finalizer, so that the object may go."""
+        meta = obj["metadata"]
+        left = [item for item in meta.get("finalizers") or [] if not item.endswith("-protection")]
+        body = {"metadata": {"uid": meta["uid"], "finalizers": left or None}}
+        await self._client.patch(resource, meta.get("namespace"), meta["name"], body)
 
     async def _bind(self, claim: Object) -> None:
         meta, spec = claim["metadata"], claim["spec"]
@@ -106,10 +117,18 @@ class VolumeController:
         if volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
             await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Released"}}, "status")
             return
+        await self._unprotect(VOLUMES, volume)
         await self._client.delete(VOLUMES, None, name)
         if (volume["metadata"].get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, lambda: shutil.rmtree(self._folder / name, ignore_errors=True))
+
+
+def _uses(pod: Object, claim: str) -> bool:
+    """Whether a pod that has not ended mounts the claim."""
+    volumes = pod["spec"].get("volumes") or ()
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return not ended and any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
 
 
 def _binding(name: str) -> Object:

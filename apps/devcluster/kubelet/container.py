@@ -164,6 +164,11 @@ class ContainerRun:
             self._signal(signal.SIGKILL)
 
     @property
+    def paused(self) -> bool:
+        """Whether `pid` is a pause with the command as its child."""
+        return self._sandbox.isolated and self._spec.shared_processes
+
+    @property
     def running(self) -> bool:
         """Whether the process has started and not ended."""
         return bool(self.pid) and self._outer is not None and self._outer.returncode is None

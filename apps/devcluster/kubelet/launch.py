@@ -8,7 +8,8 @@ With isolation there are two processes. The outer one stays in the host's PID na
 the exit code on; the inner one is PID 1 of a PID namespace of its own. That gives containers' real signal
 semantics (PID 1 ignores a SIGTERM it has no handler for) and the guarantee that nothing survives: when PID
 1 dies the kernel kills the rest, and PR_SET_PDEATHSIG kills the outer when the devcluster dies and the
-inner when the outer does.
+inner when the outer does. Where the pod shares its process namespace, PID 1 is no more than a pause that
+passes SIGTERM on and reaps, and the command is its child: a SIGTERM without a handler then ends it at once.
 
 The pipe `status_fd` tells the kubelet what happened: one line `pid N`, then either end of file (exec
 succeeded, the descriptor is close-on-exec) or a line `error TEXT`.
@@ -187,18 +188,52 @@ def execute(spec):
         return f'exec: "{argv[0]}": {error.strerror.lower()}'
 
 
+def pause(status_fd):
+    """Stay behind as PID 1; returns in the child, which is to become the command.
+
+    PID 1 keeps none of the container's pipes, so that their end is the command's end, and ends with the
+    command's exit code, whereupon the kernel kills whatever else is left in the namespace.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    command = os.fork()
+    if command == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.setsid()
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(command, number))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Without a handler the kernel shields PID 1 from its own container.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    for descriptor in (0, 1, 2, status_fd):
+        os.close(descriptor)
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == command:
+            end_with(status)
+
+
+def end_with(status):
+    """Exit as the awaited process did; a signal becomes 128 and its number, as shells and runtimes have it."""
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
 def run_inner(spec, status_fd):
     """The container's first process."""
     die_with_parent()
     try:
-        for path in spec["cgroups"]:
-            with open(path, "w") as file:
-                file.write("0" if spec["isolated"] else str(os.getpid()))
+        groups = [
+            os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in spec["cgroups"]
+        ]  # Out of sight in the new root.
         if spec["isolated"]:
+            os.setsid()  # `kill 0` in a container must not reach the outer process.
             build_root(spec)
             enter_root(spec["root"])
             name = spec["hostname"].encode()
             libc.sethostname(name, len(name))
+            if spec["shared_processes"]:
+                pause(status_fd)
+        for group in groups:  # After the fork: the pause is not the container's memory.
+            os.write(group, b"0")
         text = execute(spec)
     except OSError as error:
         text = str(error)
@@ -218,9 +253,7 @@ def enter(spec):
         die_with_parent()
         sys.stderr.write((execute(spec) or "") + "\n")
         os._exit(126)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    end_with(os.waitpid(pid, 0)[1])
 
 
 def main():
@@ -248,9 +281,7 @@ def main():
     os.write(status_fd, f"pid {pid}\n".encode())
     for descriptor in (0, 1, 2, status_fd):  # The container alone holds its pipes: their end is its end.
         os.close(descriptor)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    end_with(os.waitpid(pid, 0)[1])
 
 
 if __name__ == "__main__":

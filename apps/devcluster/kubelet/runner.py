@@ -97,6 +97,7 @@ class Runner:
             tmp=str(self._tmp(slot)),
             mounts=mounts,
             cgroups=[memory.procs] if memory else [],
+            shared_processes=bool(pod["spec"].get("shareProcessNamespace")),
         )
         peers = hosts.peer_names(context.slices.of_namespace(namespace))
         log = LogFile(self.log_path(slot, slot.restarts))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class ContainerSpec:
     tmp: str
     mounts: list[Mount] = field(default_factory=list)
     cgroups: list[str] = field(default_factory=list)
+    shared_processes: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Sandbox:
             "tmp": spec.tmp,
             "mounts": [vars(mount) for mount in self._visible_interpreter() + spec.mounts],
             "cgroups": spec.cgroups,
+            "shared_processes": spec.shared_processes,
             "isolated": self.isolated,
             "user_namespace": self.user_namespace,
             "root": str(run / "root"),
@@ -128,15 +130,8 @@ class Sandbox:
         if self.isolated:
             return spec
         swap = _Rewriter(spec.mounts, peers)
-        return ContainerSpec(
-            argv=[swap(text) for text in spec.argv],
-            env={name: value if name == "PATH" else swap(value) for name, value in spec.env.items()},
-            cwd=swap(spec.cwd),
-            hostname=spec.hostname,
-            tmp=spec.tmp,
-            mounts=[],
-            cgroups=spec.cgroups,
-        )
+        env = {name: value if name == "PATH" else swap(value) for name, value in spec.env.items()}
+        return replace(spec, argv=[swap(text) for text in spec.argv], env=env, cwd=swap(spec.cwd), mounts=[])
 
 
 class _Rewriter:

@@ -54,17 +54,21 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def measure(pid: int) -> tuple[float, int]:
-    """CPU seconds so far (with those of children that ended) and resident bytes of a tree."""
+def measure(pid: int, *, paused: bool = False) -> tuple[float, int]:
+    """CPU seconds so far (with those of children that ended) and resident bytes of a tree.
+
+    `paused`: its root is only the pod's pause and counts for the orphans it has reaped.
+    """
     cpu, memory = 0.0, 0
     with contextlib.suppress(psutil.Error):
         for number in _descendants(pid):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(number)
+                own = not paused or number != pid
                 with process.oneshot():
                     times = process.cpu_times()
-                    memory += process.memory_info().rss
-                cpu += sum(times[:4])  # user, system and both of reaped children
+                    memory += process.memory_info().rss if own else 0
+                cpu += sum(times[0 if own else 2 : 4])  # user, system and both of reaped children
     return cpu, memory
 
 
@@ -103,7 +107,7 @@ class Usage:
         at, before = time.monotonic(), watched.sample
         if not watched.run.running or (before and not watched.guarded and at - before.at < SAMPLE_SECONDS / 2):
             return
-        cpu, memory = measure(watched.run.pid)
+        cpu, memory = measure(watched.run.pid, paused=watched.run.paused)
         if watched.guarded and watched.limit and memory > watched.limit:
             watched.run.oom_marked = True
             watched.run.kill()

@@ -20,6 +20,18 @@ def say(text):
     print(f"[rank {RANK}] {text}", flush=True)
 
 
+def keep_trying(connect):
+    """Workers start in any order, and the first one's name may not be known yet."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return connect()
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
+
+
 class Star:
     """The connections of a star: rank 0 in the middle, everyone else at the end of one line of JSON after another."""
 
@@ -27,19 +39,13 @@ class Star:
         self.lines = self.gather_workers() if RANK == 0 else [self.find_first_worker()]
 
     def gather_workers(self):
-        server = socket.create_server(("", ADDRESS[1]))
+        # On its own name, not on all addresses: jobs that share a machine's network may all use this port.
+        server = keep_trying(lambda: socket.create_server(ADDRESS))
         server.settimeout(PATIENCE)
         return [server.accept()[0].makefile("rw") for _ in range(WORLD - 1)]
 
     def find_first_worker(self):
-        give_up = time.monotonic() + PATIENCE
-        while True:  # Workers start in any order, and the first one's name may not be known yet.
-            try:
-                return socket.create_connection(ADDRESS, timeout=PATIENCE).makefile("rw")
-            except OSError:
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(0.2)
+        return keep_trying(lambda: socket.create_connection(ADDRESS, timeout=PATIENCE).makefile("rw"))
 
     def sum(self, numbers):
         """What all workers' numbers add up to; every worker gets the same answer."""
