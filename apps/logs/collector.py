@@ -236,7 +236,7 @@ class Collector:
     def _close_books(self, key: Key, *, is_done: bool = True) -> None:
         for table in (self._followers, self._sights, self._tasks):
             table.pop(key, None)
-        if is_done:
+        if is_done and key[0] in self._pods:  # Nobody speaks of the others any more.
             self._done.add(key)
 
     async def _adopt_for_ever(self) -> None:

@@ -179,9 +179,10 @@ class TestCollector:
         row = await database_sync_to_async(make_stream)([(1, b"one"), (2, b"two")])
         kubelet = Kubelet()
 
-        async with Running(cluster_row, kubelet):
+        async with Running(cluster_row, kubelet) as running:
             await until(lambda: all_complete(1))
 
+        assert running.collector._done == set()
         assert texts(row) == [b"one", b"two", b"The pod was deleted before the end of its log was collected."]
 
     async def test_a_collector_that_starts_again_goes_on_where_the_file_ends(self, job, cluster_row, pod):
@@ -326,12 +327,15 @@ class TestWarden:
 
         monkeypatch.setattr(collector.gateway, "open_streams", Silent)
         await database_sync_to_async(leases.acquire)(cluster_row, collector.PURPOSE, "somebody", 60)
+        asked, acquire = [], leases.acquire
+        monkeypatch.setattr(leases, "acquire", lambda *given: asked.append(acquire(*given)) or asked[-1])
         task = asyncio.create_task(Warden(holder="me").run())
-        await asyncio.sleep(0.2)
-        assert opened == []
-        await database_sync_to_async(leases.release)(cluster_row, collector.PURPOSE, "somebody")
+        await until(lambda: _opened(asked))
+        await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        assert (asked, opened) == ([False], [])
+        await database_sync_to_async(leases.release)(cluster_row, collector.PURPOSE, "somebody")
 
         task = asyncio.create_task(Warden(holder="me").run())
         await until(lambda: _opened(opened))
