@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from apps.quotas.selectors import namespace_name
 
 from . import hot, selectors, services, store
 from .following import Follower, Sight
+from .models import LogStream
 from .services import ContainerRun
 
 PURPOSE = "logs"
@@ -33,6 +33,7 @@ LEASE_SECONDS = 20
 RENEW_SECONDS = 5
 TICK_SECONDS = 1.0
 LOOK_FOR_ORPHANS_SECONDS = 60
+TROUBLE_SECONDS = 5  # after this what failed is tried again
 SETTLE_SECONDS = 20  # after this every pod that exists has been seen
 FOLLOWS_AT_ONCE = 1000
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -79,19 +80,18 @@ class Collector:
         self._names: dict[tuple[str, str], str] = {}
         self._jobs: dict[str, Job | None] = {}
         self._slots = asyncio.Semaphore(FOLLOWS_AT_ONCE)
+        # The watch and `_adopt` both open streams, and wait for the database in between: without turns they would make
+        # two followers of one file, and the one the tables forgot would hold its lock and never hear of the end.
+        self._turn = asyncio.Lock()
+        self._trouble = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
         helpers = [asyncio.create_task(self._tick_for_ever()), asyncio.create_task(self._adopt_for_ever())]
         try:
             async for event in self._streams.pod_events(labels=SELECTED):
-                try:
-                    await self._see(event)
-                except store.UnsafePath as error:
-                    logger.warning("log_of_strange_pod_refused", error=str(error))
-                except Exception:  # A job deleted meanwhile, a database that was away: `_adopt` looks at the pod again.
-                    logger.exception("log_pod_event_failed")
-                    self._jobs.clear()
+                async with self._turn:
+                    await self._try_to_see(event)
         finally:
             for task in (*helpers, *self._tasks.values()):
                 task.cancel()
@@ -100,6 +100,17 @@ class Collector:
                 await self._tick()
 
     # -- pods --------------------------------------------------------------------------------------------------------
+    async def _try_to_see(self, event: WatchEvent) -> None:
+        """One pod's trouble stays its own: a job deleted meanwhile, a database away. `_adopt` looks at it again."""
+        try:
+            await self._see(event)
+        except store.UnsafePath as error:
+            logger.warning("log_of_strange_pod_refused", error=str(error))
+        except Exception:
+            logger.exception("log_pod_event_failed")
+            self._jobs.clear()
+            self._trouble.set()
+
     async def _see(self, event: WatchEvent) -> None:
         pod = event.object
         meta = pod["metadata"]
@@ -221,49 +232,59 @@ class Collector:
                 self._close_books(key)
         for key in [key for key, task in self._tasks.items() if task.done() and not self._followers[key].is_complete]:
             self._close_books(key, is_done=False)  # It failed: the next sight of the pod tries again.
+            self._trouble.set()
 
     def _close_books(self, key: Key, *, is_done: bool = True) -> None:
         for table in (self._followers, self._sights, self._tasks):
             table.pop(key, None)
-        if is_done:
+        if is_done and key[0] in self._pods:  # Nobody speaks of the others any more.
             self._done.add(key)
 
     async def _adopt_for_ever(self) -> None:
         await asyncio.sleep(SETTLE_SECONDS)
         while True:
+            self._trouble.clear()
             try:
                 await self._adopt()
             except Exception:
                 logger.exception("log_orphans_not_adopted")
-            await asyncio.sleep(LOOK_FOR_ORPHANS_SECONDS)
+                self._trouble.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_FOR_ORPHANS_SECONDS):
+                    await self._trouble.wait()
+                    await asyncio.sleep(TROUBLE_SECONDS)
 
     async def _adopt(self) -> None:
         """Close what was left open by a collector before us: streams whose pod is gone, or whose follower failed."""
-        for pod in list(self._pods.values()):
-            await self._see(WatchEvent("MODIFIED", pod))
+        for uid in list(self._pods):
+            async with self._turn:
+                if pod := self._pods.get(uid):  # As it is now: it may have gone while we waited.
+                    await self._try_to_see(WatchEvent("MODIFIED", pod))
         rows = await database_sync_to_async(lambda: list(selectors.incomplete_on(self._cluster.pk)))()
-        restarts: dict[tuple[str, str], int] = defaultdict(int)
-        for uid, container, restart in self._sights:
-            restarts[uid, container] = max(restart, restarts[uid, container])
         for row in rows:
-            run = ContainerRun(
-                namespace=namespace_name(row.job.project),
-                pod_name=row.pod_name,
-                pod_uid=row.pod_uid,
-                container=row.container,
-                restart=row.restart,
-                attempt=row.attempt_number,
-                rank=row.rank,
-            )
-            key = (run.pod_uid, run.container, run.restart)
-            if key in self._sights or key in self._done:
-                continue
-            newer = max(0, restarts[run.pod_uid, run.container] - run.restart)
-            await self._ensure(row.job, run, is_dead=newer > 0, newer_restarts=newer)
-            if run.pod_uid not in self._pods and key in self._sights:
-                holder = self._names.get((run.namespace, run.pod_name))
-                self._sights[key].is_gone = True
-                self._sights[key].is_replaced = holder is not None and holder != run.pod_uid
+            async with self._turn:
+                await self._adopt_stream(row)
+
+    async def _adopt_stream(self, row: LogStream) -> None:
+        run = ContainerRun(
+            namespace=namespace_name(row.job.project),
+            pod_name=row.pod_name,
+            pod_uid=row.pod_uid,
+            container=row.container,
+            restart=row.restart,
+            attempt=row.attempt_number,
+            rank=row.rank,
+        )
+        key = (run.pod_uid, run.container, run.restart)
+        if key in self._sights or key in self._done:
+            return
+        newest = max((restart for uid, container, restart in self._sights if (uid, container) == key[:2]), default=0)
+        newer = max(0, newest - run.restart)
+        await self._ensure(row.job, run, is_dead=newer > 0, newer_restarts=newer)
+        if run.pod_uid not in self._pods and key in self._sights:
+            holder = self._names.get((run.namespace, run.pod_name))
+            self._sights[key].is_gone = True
+            self._sights[key].is_replaced = holder is not None and holder != run.pod_uid
 
 
 def run_of(pod: Manifest, container: str, restart: int) -> ContainerRun:

@@ -72,10 +72,11 @@ class Follower:
         file = self._file
         if file is None:
             raise RuntimeError("the file of this stream was never opened")
+        number, size = file.place  # A thread may be writing.
         return Progress(
             stream=self._row.pk,
-            lines=file.lines,
-            bytes=file.bytes,
+            lines=number,
+            bytes=size,
             first_time=self._first_time,
             last_time=file.last.stamp.decode() if file.last else "",
             latest_time=file.latest.decode(),
@@ -230,7 +231,15 @@ class Follower:
         self._ended_before = self._ended_well
         if self._file is None or self._file.is_closed:
             latest = self._row.latest_time.encode()
-            self._file = await asyncio.to_thread(store.Appender, self._row.source, latest=latest)
+            opening = asyncio.create_task(asyncio.to_thread(store.Appender, self._row.source, latest=latest))
+            try:
+                self._file = await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                opening.add_done_callback(_close_unused)  # The thread goes on; it must not keep the file's lock.
+                raise
+            if not self._first_time and self._file.lines:  # Stored by a collector that did not live to note it.
+                (first,) = await asyncio.to_thread(store.read, self._file.source, 0, 1)
+                self._first_time = first.stamp.decode()
             self.is_dirty = True
         return self._file
 
@@ -241,9 +250,11 @@ class Follower:
         if not batch or file is None:
             return
         first = file.lines
-        await asyncio.to_thread(file.append, batch)
+        try:
+            await asyncio.to_thread(file.append, batch)
+        finally:  # Cancelled, the thread may still write it: whoever looks after `_let_go` sees what became of it.
+            self.is_dirty = True
         self._first_time = self._first_time or batch[0].stamp.decode()
-        self.is_dirty = True
         self._publisher.offer(self.job_uid, hot.encode(self._row.pk, first, batch))
 
     async def _say(self, sentence: str) -> None:
@@ -266,7 +277,7 @@ class Follower:
         if self._file is not None:
             self._file.close()
             if not self.is_complete:
-                self._row.line_count, self._row.byte_count = self._file.lines, self._file.bytes
+                self._row.line_count, self._row.byte_count = self._file.place
                 self._row.latest_time = self._file.latest.decode()
 
     # -- waiting -----------------------------------------------------------------------------------------------------
@@ -279,6 +290,11 @@ class Follower:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.sight.changed.wait()
+
+
+def _close_unused(opening: asyncio.Task[store.Appender]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def _next(answer: AsyncIterator[bytes]) -> bytes | None:

@@ -238,6 +238,7 @@ class Appender:
     """The one writer of a file: locked while open, so that a collector that lost its lease cannot write beside another.
 
     `lines` and `bytes` say what is stored; `latest` is the greatest stamp, `last` the last record of the container.
+    `place` is lines and bytes of one moment, for whoever looks while another thread appends.
     """
 
     def __init__(self, source: Source, *, latest: bytes = b"") -> None:
@@ -272,6 +273,7 @@ class Appender:
             os.ftruncate(self._fd, self.bytes)
         if self.last is None:
             self._look_back()
+        self.place = (self.lines, self.bytes)
 
     def _look_back(self) -> None:
         """Nothing follows the known place: the last lines stand before it."""
@@ -300,6 +302,7 @@ class Appender:
             self._write(b"".join(encoded))
             for record, raw in zip(records, encoded, strict=True):
                 self._count(record, len(raw))
+            self.place = (self.lines, self.bytes)
 
     def _write(self, data: bytes) -> None:
         if self.is_closed:

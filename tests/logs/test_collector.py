@@ -1,10 +1,12 @@
 """From pods to rows and files: who is followed, who is refused, what a new collector does with what it finds."""
 
 import asyncio
+import time
 import uuid
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import OperationalError
 
 from apps.clusters import labels, leases
 from apps.clusters.gateway import WatchEvent
@@ -81,7 +83,8 @@ async def all_complete(number):
 class Running:
     def __init__(self, cluster, kubelet):
         self.publisher = Nobody()
-        self.task = asyncio.create_task(Collector(cluster, kubelet, self.publisher).run())
+        self.collector = Collector(cluster, kubelet, self.publisher)
+        self.task = asyncio.create_task(self.collector.run())
 
     async def __aenter__(self):
         return self
@@ -176,9 +179,10 @@ class TestCollector:
         row = await database_sync_to_async(make_stream)([(1, b"one"), (2, b"two")])
         kubelet = Kubelet()
 
-        async with Running(cluster_row, kubelet):
+        async with Running(cluster_row, kubelet) as running:
             await until(lambda: all_complete(1))
 
+        assert running.collector._done == set()
         assert texts(row) == [b"one", b"two", b"The pod was deleted before the end of its log was collected."]
 
     async def test_a_collector_that_starts_again_goes_on_where_the_file_ends(self, job, cluster_row, pod):
@@ -189,11 +193,73 @@ class TestCollector:
             async with Running(cluster_row, kubelet):
                 kubelet.events.put_nowait(WatchEvent("ADDED", pod(states=[("main", "running")])))
                 kubelet.files["train-0", "main"] += lines[len(kubelet.files["train-0", "main"]) : upto]
-                await asyncio.sleep(0.1)
+                await until(lambda number=upto: _has_stored(number))
 
         (row,) = await rows()
         assert texts(row) == [b"%d" % i for i in range(40)]
-        assert row.line_count == 40
+        assert (row.line_count, row.byte_count) == (40, store.file_of(row.path).stat().st_size)
+
+    async def test_the_watch_and_the_look_for_orphans_never_follow_one_container_twice(
+        self, job, cluster_row, pod, monkeypatch
+    ):
+        """The second one comes while the first waits for the database."""
+        kubelet, opened, open_stream = Kubelet(), [], collector.services.open_stream
+
+        def slow(**given):
+            opened.append(given)
+            time.sleep(0.1)
+            return open_stream(**given)
+
+        monkeypatch.setattr(collector.services, "open_stream", slow)
+        monkeypatch.setattr(collector, "SETTLE_SECONDS", 60)
+        kubelet.files["train-0", "main"] = [line(1, b"one")]
+        kubelet.dead.add(("train-0", "main"))
+        async with Running(cluster_row, kubelet) as running:
+            kubelet.events.put_nowait(WatchEvent("ADDED", pod(states=[("main", "terminated")])))
+            await until(lambda: _opened(opened))
+            await running.collector._adopt()
+            await until(lambda: all_complete(1))
+
+        assert (len(opened), len(kubelet.requests)) == (1, 1)
+
+    async def test_what_failed_is_tried_again_soon_and_holds_up_nobody(self, job, cluster_row, pod, monkeypatch):
+        kubelet, failures, open_stream = Kubelet(), iter(range(2)), collector.services.open_stream
+
+        def weak(**given):
+            if given["run"].pod_name == "train-0" and next(failures, None) is not None:
+                raise OperationalError("the database is away")
+            return open_stream(**given)
+
+        monkeypatch.setattr(collector.services, "open_stream", weak)
+        monkeypatch.setattr(collector, "TROUBLE_SECONDS", 0.01)
+        for name in ("strange", "train-0", "train-1"):
+            kubelet.files[name, "main"] = [line(1, b"hello from " + name.encode())]
+            kubelet.dead.add((name, "main"))
+        async with Running(cluster_row, kubelet):
+            kubelet.events.put_nowait(WatchEvent("ADDED", pod("strange", states=[("main", "terminated")], uid="../x")))
+            for name in ("train-0", "train-1"):
+                kubelet.events.put_nowait(WatchEvent("ADDED", pod(name, states=[("main", "terminated")])))
+
+            await until(lambda: all_complete(2))
+
+        assert [texts(row) for row in await rows()] == [[b"hello from train-0"], [b"hello from train-1"]]
+        assert next(failures, None) is None
+
+    async def test_a_pod_deleted_during_the_look_for_orphans_stays_deleted(self, job, cluster_row, pod, monkeypatch):
+        kubelet = Kubelet()
+        monkeypatch.setattr(collector, "SETTLE_SECONDS", 60)
+        async with Running(cluster_row, kubelet) as running:
+            one, seen = running.collector, pod(states=[("main", "waiting")])
+            kubelet.events.put_nowait(WatchEvent("ADDED", seen))
+            await until(lambda: _opened(one._pods))
+            async with one._turn:
+                kubelet.events.put_nowait(WatchEvent("DELETED", seen))
+                await asyncio.sleep(0.01)  # The watch now waits for its turn, and the look for orphans behind it.
+                look = asyncio.create_task(one._adopt())
+                await asyncio.sleep(0.01)
+            await look
+
+            assert (one._pods, one._names) == ({}, {})
 
 
 class TestOverTheGatewaysFake:
@@ -219,6 +285,10 @@ class TestOverTheGatewaysFake:
 
         (row,) = await rows()
         assert texts(row) == [b"line %d" % i for i in range(60)]
+
+
+async def _has_stored(number):
+    return [len(texts(row)) for row in await rows()] == [number]
 
 
 async def _has(number):
@@ -257,12 +327,15 @@ class TestWarden:
 
         monkeypatch.setattr(collector.gateway, "open_streams", Silent)
         await database_sync_to_async(leases.acquire)(cluster_row, collector.PURPOSE, "somebody", 60)
+        asked, acquire = [], leases.acquire
+        monkeypatch.setattr(leases, "acquire", lambda *given: asked.append(acquire(*given)) or asked[-1])
         task = asyncio.create_task(Warden(holder="me").run())
-        await asyncio.sleep(0.2)
-        assert opened == []
-        await database_sync_to_async(leases.release)(cluster_row, collector.PURPOSE, "somebody")
+        await until(lambda: _opened(asked))
+        await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        assert (asked, opened) == ([False], [])
+        await database_sync_to_async(leases.release)(cluster_row, collector.PURPOSE, "somebody")
 
         task = asyncio.create_task(Warden(holder="me").run())
         await until(lambda: _opened(opened))

@@ -4,6 +4,8 @@
 import asyncio
 import itertools
 import random
+import threading
+import time
 
 import pytest
 
@@ -334,3 +336,56 @@ class TestAnnouncing:
         assert (one.progress.lines, one.progress.is_complete) == (30, True)
         assert one.progress.bytes == store.file_of(PATH).stat().st_size
         assert one.progress.first_time == stamp(0).decode()
+
+
+class TestBeingCancelled:
+    """A thread that opens or writes the file goes on when the task that waits for it is cancelled."""
+
+    async def test_while_the_file_is_opened_leaves_no_lock_behind(self, monkeypatch):
+        opened, is_opening, may_open = store.Appender, threading.Event(), threading.Event()
+
+        def slow(*args, **kwargs):
+            is_opening.set()
+            may_open.wait(10)
+            return opened(*args, **kwargs)
+
+        monkeypatch.setattr(store, "Appender", slow)
+        task = asyncio.create_task(follower(Kubelet()).run())
+        await asyncio.to_thread(is_opening.wait, 10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        may_open.set()
+
+        await until(lambda: store.file_of(PATH).exists() and _is_free())
+
+    async def test_while_a_batch_is_written_still_counts_it(self, monkeypatch):
+        append, is_writing = store.Appender._write, threading.Event()
+
+        def slow(file, data):
+            is_writing.set()
+            time.sleep(0.1)
+            append(file, data)
+
+        monkeypatch.setattr(store.Appender, "_write", slow)
+        kubelet = Kubelet()
+        kubelet.files[KEY] = [line(1, b"one")]
+        one = follower(kubelet)
+        task = asyncio.create_task(one.run())
+        await asyncio.to_thread(is_writing.wait, 10)
+        one.is_dirty = False  # The books are brought up to date just now.
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert texts() == [b"one"]
+        assert (one.is_dirty, one.progress.lines, one.progress.bytes) == (True, 1, store.file_of(PATH).stat().st_size)
+        again = follower(kubelet, Sight(RUN, is_dead=True))
+        await again.run()
+        assert (texts(), again.progress.first_time) == ([b"one"], stamp(1).decode())
+
+
+def _is_free():
+    try:
+        store.Appender(store.Source(5, PATH)).close()
+    except store.InUse:
+        return False
+    return True

@@ -124,6 +124,21 @@ class TestFiles:
             file.close()
             assert store.file_of(source.path).read_bytes() == whole
 
+    def test_says_a_place_of_one_moment_while_another_thread_counts(self, source, monkeypatch):
+        count, seen = store.Appender._count, []
+        file = store.Appender(source)
+
+        def watched(self, record, size):
+            seen.append(self.place)
+            count(self, record, size)
+
+        monkeypatch.setattr(store.Appender, "_count", watched)
+        file.append([record(1, b"one"), record(2, b"two")])
+
+        assert seen == [(0, 0), (0, 0)]
+        assert file.place == (2, store.file_of(source.path).stat().st_size)
+        file.close()
+
     def test_recovers_from_a_row_that_is_behind_or_ahead(self, source):
         fill(source, [record(i, b"%d" % i) for i in range(10)])
         size = len(record(0, b"0").encode())
