@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -297,33 +295,3 @@ class TestTheProcess:
         assert job["status"]["succeeded"] == 200
         files = psutil.Process(own.process.pid).num_fds()
         assert files < 100
-
-
-REPLAYER = Path(__file__).resolve().parents[3] / "shared" / "k8s_recordings" / "replay.py"
-
-
-@pytest.mark.skipif(not REPLAYER.exists(), reason="the recordings are not beside this repository")
-class TestRecordings:
-    @pytest.mark.parametrize("scenario", ["pod_deadline", "job_suspend"])
-    def test_replays_without_a_difference(self, cluster, scenario):
-        token = (cluster.data_dir / "admin.token").read_text().strip()
-        command = [
-            sys.executable,
-            str(REPLAYER),
-            "--base",
-            cluster.ready["url"],
-            "--token",
-            token,
-            "--insecure",
-        ]
-        report = cluster.data_dir / "report.json"
-
-        result = subprocess.run(  # noqa: S603 the replayer beside this repository
-            [*command, "--only", scenario, "--level", "core", "--json", str(report)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
-
-        assert result.returncode == 0, result.stdout + json.dumps(json.loads(report.read_text()))[:4000]
