@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, PODS, SERVICES
+from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, PODS, SERVICES, VOLUMES, Resource
 from apps.devcluster.quantities import parse
 from tests.devcluster.process import Cluster, state
 
@@ -123,6 +123,37 @@ class TestJobs:
 
         assert cluster.log(cluster.pods("read")[0]["metadata"]["name"]) == b"kept\n"
         assert not Path("/workspace/f").exists()
+
+    def test_goes_with_its_namespace_and_its_claim(self, cluster):
+        cluster.do("create", NAMESPACES, None, {"metadata": {"name": "short"}})
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        cluster.do("create", CLAIMS, "short", {"metadata": {"name": "work"}, "spec": claim})
+        mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
+        container = {"name": "main", "image": "anything", "command": ["sleep", "600"], **mounted}
+        volumes = [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]
+        spec = {"terminationGracePeriodSeconds": 1, "containers": [container], "volumes": volumes}
+        cluster.do("create", PODS, "short", {"metadata": {"name": "p"}, "spec": spec})
+        cluster.wait(lambda: cluster.do("get", PODS, "short", "p")["status"]["phase"] == "Running")
+
+        cluster.do("delete", NAMESPACES, None, "short")
+
+        cluster.wait(lambda: "short" not in [n["metadata"]["name"] for n in cluster.do("list", NAMESPACES)[0]])
+        cluster.wait(
+            lambda: not [v for v in cluster.do("list", VOLUMES)[0] if v["spec"]["claimRef"]["namespace"] == "short"]
+        )
+
+    def test_waits_for_its_quota(self, cluster):
+        cluster.do("create", NAMESPACES, None, {"metadata": {"name": "tight"}})
+        quota = Resource("resourcequotas", kind="ResourceQuota")
+        cluster.do("create", quota, "tight", {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "0"}}})
+        container = {"name": "main", "image": "anything", "command": ["true"]}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+        cluster.do("create", JOBS, "tight", {"metadata": {"name": "patient"}, "spec": {"template": template}})
+
+        status = cluster.wait(lambda: cluster.do("get", JOBS, "tight", "patient").get("status"))
+        assert (status["ready"], "active" in status) == (0, False)
+        cluster.do("patch", quota, "tight", "q", {"spec": {"hard": {"pods": "1"}}})
+        cluster.wait(lambda: cluster.do("get", JOBS, "tight", "patient")["status"].get("succeeded") == 1)
 
     def test_prints_one_line_of_ten_megabytes(self, cluster):
         cluster.submit("long", ["python", "-c", "print('x' * 10_000_000); print('after')"])
