@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, PODS, SERVICES
+from apps.devcluster.client import CLAIMS, JOBS, NAMESPACES, NODES, PODS, SERVICES, VOLUMES, Resource
 from apps.devcluster.quantities import parse
 from tests.devcluster.process import Cluster, state
 
@@ -125,6 +123,37 @@ class TestJobs:
 
         assert cluster.log(cluster.pods("read")[0]["metadata"]["name"]) == b"kept\n"
         assert not Path("/workspace/f").exists()
+
+    def test_goes_with_its_namespace_and_its_claim(self, cluster):
+        cluster.do("create", NAMESPACES, None, {"metadata": {"name": "short"}})
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        cluster.do("create", CLAIMS, "short", {"metadata": {"name": "work"}, "spec": claim})
+        mounted = {"volumeMounts": [{"name": "w", "mountPath": "/workspace"}]}
+        container = {"name": "main", "image": "anything", "command": ["sleep", "600"], **mounted}
+        volumes = [{"name": "w", "persistentVolumeClaim": {"claimName": "work"}}]
+        spec = {"terminationGracePeriodSeconds": 1, "containers": [container], "volumes": volumes}
+        cluster.do("create", PODS, "short", {"metadata": {"name": "p"}, "spec": spec})
+        cluster.wait(lambda: cluster.do("get", PODS, "short", "p")["status"]["phase"] == "Running")
+
+        cluster.do("delete", NAMESPACES, None, "short")
+
+        cluster.wait(lambda: "short" not in [n["metadata"]["name"] for n in cluster.do("list", NAMESPACES)[0]])
+        cluster.wait(
+            lambda: not [v for v in cluster.do("list", VOLUMES)[0] if v["spec"]["claimRef"]["namespace"] == "short"]
+        )
+
+    def test_waits_for_its_quota(self, cluster):
+        cluster.do("create", NAMESPACES, None, {"metadata": {"name": "tight"}})
+        quota = Resource("resourcequotas", kind="ResourceQuota")
+        cluster.do("create", quota, "tight", {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "0"}}})
+        container = {"name": "main", "image": "anything", "command": ["true"]}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+        cluster.do("create", JOBS, "tight", {"metadata": {"name": "patient"}, "spec": {"template": template}})
+
+        status = cluster.wait(lambda: cluster.do("get", JOBS, "tight", "patient").get("status"))
+        assert (status["ready"], "active" in status) == (0, False)
+        cluster.do("patch", quota, "tight", "q", {"spec": {"hard": {"pods": "1"}}})
+        cluster.wait(lambda: cluster.do("get", JOBS, "tight", "patient")["status"].get("succeeded") == 1)
 
     def test_prints_one_line_of_ten_megabytes(self, cluster):
         cluster.submit("long", ["python", "-c", "print('x' * 10_000_000); print('after')"])
@@ -297,33 +326,3 @@ class TestTheProcess:
         assert job["status"]["succeeded"] == 200
         files = psutil.Process(own.process.pid).num_fds()
         assert files < 100
-
-
-REPLAYER = Path(__file__).resolve().parents[3] / "shared" / "k8s_recordings" / "replay.py"
-
-
-@pytest.mark.skipif(not REPLAYER.exists(), reason="the recordings are not beside this repository")
-class TestRecordings:
-    @pytest.mark.parametrize("scenario", ["pod_deadline", "job_suspend"])
-    def test_replays_without_a_difference(self, cluster, scenario):
-        token = (cluster.data_dir / "admin.token").read_text().strip()
-        command = [
-            sys.executable,
-            str(REPLAYER),
-            "--base",
-            cluster.ready["url"],
-            "--token",
-            token,
-            "--insecure",
-        ]
-        report = cluster.data_dir / "report.json"
-
-        result = subprocess.run(  # noqa: S603 the replayer beside this repository
-            [*command, "--only", scenario, "--level", "core", "--json", str(report)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
-
-        assert result.returncode == 0, result.stdout + json.dumps(json.loads(report.read_text()))[:4000]

@@ -12,7 +12,7 @@ from apps.devcluster.loops import Recorder, WorkQueue, seconds_of
 OUR_NAME = "kubernetes.io/job-controller"  # What `managedBy` says when it is us.
 # How long a created pod may take to appear in the local copy before it is taken for lost.
 PATIENCE_SECONDS = 5.0
-REFUSED_SECONDS = 3.0  # until a pod that was refused is tried again: nobody tells when a quota has room
+REFUSED_SECONDS = 5.0  # until a pod that was refused is tried again: nobody tells when a quota has room
 
 
 class JobController:

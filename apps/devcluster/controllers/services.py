@@ -1,8 +1,8 @@
-"""EndpointSlices of services with a selector, from the pods they select; the deprecated Endpoints are not written."""
+"""EndpointSlices of services with a selector, from the pods they select, and the older Endpoints."""
 
 from __future__ import annotations
 
-from apps.devcluster.client import PODS, SERVICES, SLICES, Client, Informers, Object
+from apps.devcluster.client import ENDPOINTS, PODS, SERVICES, SLICES, ApiError, Client, Informers, Object
 from apps.devcluster.controllers.job_pods import ready
 from apps.devcluster.loops import WorkQueue, now
 
@@ -30,7 +30,7 @@ class ServiceController:
                 self.queue.add(service["metadata"]["namespace"], service["metadata"]["name"])
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        """Make the slice of one service say what its pods do."""
+        """Make the slice and the Endpoints of one service say what its pods do."""
         service = self._services.get(namespace, name)
         if service is None or not service["spec"].get("selector") or service["metadata"].get("deletionTimestamp"):
             return
@@ -38,6 +38,7 @@ class ServiceController:
         pods = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
         endpoints = [_endpoint(service, pod) for pod in sorted(pods, key=lambda p: p["metadata"]["name"])]
         await self._write_slice(service, endpoints)
+        await self._write_endpoints(service, pods)
 
     async def _write_slice(self, service: Object, endpoints: list[Object]) -> None:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
@@ -61,6 +62,27 @@ class ServiceController:
         if any((known[0].get(key) or []) != body[key] for key in ("endpoints", "ports")):
             meta = {"annotations": {TRIGGER: now()}}
             await self._client.patch(SLICES, namespace, known[0]["metadata"]["name"], {"metadata": meta, **body})
+
+    async def _write_endpoints(self, service: Object, pods: list[Object]) -> None:
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        publish = service["spec"].get("publishNotReadyAddresses")
+        groups: dict[str, list[Object]] = {"addresses": [], "notReadyAddresses": []}
+        for pod in pods:
+            if not pod["metadata"].get("deletionTimestamp"):
+                groups["addresses" if publish or ready(pod) else "notReadyAddresses"].append(_old_address(service, pod))
+        subset = {key: addresses for key, addresses in groups.items() if addresses}
+        subsets = [subset | {"ports": _ports(service)}] if subset else []
+        try:
+            known = await self._client.get(ENDPOINTS, namespace, name)
+        except ApiError as error:
+            if not error.missing:
+                raise
+            labels = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+            meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": {TRIGGER: now()}}
+            await self._client.create(ENDPOINTS, namespace, {"metadata": meta, "subsets": subsets})
+            return
+        if (known.get("subsets") or []) != subsets:
+            await self._client.patch(ENDPOINTS, namespace, name, {"subsets": subsets})
 
 
 def _selects(service: Object, pod: Object) -> bool:
@@ -106,3 +128,8 @@ def _endpoint(service: Object, pod: Object) -> Object:
     conditions = {"ready": shown, "serving": serving or shown, "terminating": leaving}
     base = {"addresses": [_address(pod)], "conditions": conditions, **_hostname(service, pod)}
     return base | {"targetRef": _reference(pod), "nodeName": pod["spec"].get("nodeName")}
+
+
+def _old_address(service: Object, pod: Object) -> Object:
+    base = {"ip": _address(pod), **_hostname(service, pod), "nodeName": pod["spec"].get("nodeName")}
+    return base | {"targetRef": _reference(pod)}

@@ -15,11 +15,10 @@ The pipe `status_fd` tells the kubelet what happened: one line `pid N`, then eit
 succeeded, the descriptor is close-on-exec) or a line `error TEXT`.
 """
 
-import contextlib
+import _signal as signal  # The module `signal` builds enums, and `contextlib` its tools, for 4 ms of every start each.
 import ctypes
 import marshal
 import os
-import signal
 import sys
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
@@ -115,9 +114,21 @@ def fill(root, folder, owned):
             os.mkdir(target)
             mount(path, target, flags=MS_BIND | MS_REC)
         else:
-            with contextlib.suppress(OSError):  # A socket or file that may not be bound is no loss.
-                os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-                mount(path, target, flags=MS_BIND)
+            try_to(show_file, path, target)  # A socket or file that may not be bound is no loss.
+
+
+def show_file(path, target):
+    """Bind one file of the host into the new root."""
+    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    mount(path, target, flags=MS_BIND)
+
+
+def try_to(call, *arguments, **options):
+    """Call, and let the operating system say no."""
+    try:
+        call(*arguments, **options)
+    except OSError:
+        return
 
 
 def place(root, item):
@@ -169,8 +180,7 @@ def execute(spec):
     argv, env = spec["argv"], spec["env"]
     try:
         if spec["isolated"]:  # Without isolation this would leave folders on the host.
-            with contextlib.suppress(OSError):
-                os.makedirs(spec["cwd"], exist_ok=True)
+            try_to(os.makedirs, spec["cwd"], exist_ok=True)
         os.chdir(spec["cwd"])
     except OSError as error:
         return f"mkdir {spec['cwd']}: {error.strerror.lower()}: unknown"
