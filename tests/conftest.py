@@ -1,6 +1,7 @@
 """Fixtures every room's tests share: a project with one person per role, an outsider, a fake cluster."""
 
 import pytest
+from django.core.cache import cache
 
 from apps.clusters import gateway
 from apps.clusters.gateway import fake
@@ -15,6 +16,12 @@ def _fresh_clusters():
     """Fake clusters are kept by kubeconfig, so one test's objects would be there for the next."""
     _connect.cache_clear()
     fake.forget_all()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache():
+    """Rates are counted in the cache, by keys of rows; primary keys come again in the next test."""
+    cache.clear()
 
 
 @pytest.fixture

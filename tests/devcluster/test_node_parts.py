@@ -161,13 +161,13 @@ class TestContainers:
 
     def test_paths_are_mapped_at_their_boundaries(self, tmp_path):
         box = Sandbox(isolated=False, user_namespace=False, data_dir=tmp_path)
-        argv = ["sh", "/work/x", "/workspace/f:/work", "/a/work", "http://j-0.hl:1"]
-        mounts = [Mount("/data/w", "/work"), Mount("/data/s", "/workspace")]
-        spec = ContainerSpec(argv, {}, "/work", "h", "/t", mounts)
+        argv = ["sh", "/job/x", "/workspace/f:/job", "/a/job", "http://j-0.hl:1"]
+        mounts = [Mount("/data/w", "/job"), Mount("/data/s", "/workspace")]
+        spec = ContainerSpec(argv, {}, "/job", "h", "/t", mounts)
 
         adapted = box.adapt(spec, ["j-0.hl"])
 
-        expected = ["sh", "/data/w/x", "/data/s/f:/data/w", "/a/work", "http://127.0.0.1:1"]
+        expected = ["sh", "/data/w/x", "/data/s/f:/data/w", "/a/job", "http://127.0.0.1:1"]
         assert adapted.argv == expected
         assert adapted.cwd == "/data/w"
 
