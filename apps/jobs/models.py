@@ -23,9 +23,6 @@ class JobQuerySet(ProjectOwnedQuerySet):
     def unfinished(self) -> "JobQuerySet":
         return self.filter(status__in=UNFINISHED)
 
-    def finished(self) -> "JobQuerySet":
-        return self.filter(status__in=FINISHED)
-
     def for_lists(self) -> "JobQuerySet":
         """With what a row shows, and without what is large or costly to load: parameters, schemas, kubeconfigs."""
         return self.select_related("project", "cluster", "template_version__template", "submitted_by").defer(
