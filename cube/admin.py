@@ -49,8 +49,19 @@ NAVIGATION = [
         "title": _("Work"),
         "items": [
             entry(_("Jobs"), "list_alt", "jobs.job"),
+            entry(_("Pipelines"), "account_tree", "pipelines.pipeline"),
+            entry(_("Runs"), "play_circle", "pipelines.run"),
             entry(_("Templates"), "dashboard_customize", "jobtemplates.jobtemplate"),
             entry(_("Template versions"), "history", "jobtemplates.templateversion"),
+        ],
+    },
+    {
+        "title": _("Alerts"),
+        "items": [
+            entry(_("Incidents"), "notifications_active", "alerts.incident"),
+            entry(_("Rules"), "rule", "alerts.rule"),
+            entry(_("Channels"), "send", "alerts.channel"),
+            entry(_("Messages"), "outbox", "alerts.delivery"),
         ],
     },
     {
@@ -60,6 +71,15 @@ NAVIGATION = [
             entry(_("Resource groups"), "workspaces", "clusters.resourcegroup"),
             entry(_("Nodes"), "dns", "clusters.node"),
             entry(_("Namespaces"), "folder_copy", "quotas.tenantnamespace"),
+        ],
+    },
+    {
+        "title": _("Logs"),
+        "items": [
+            entry(_("Log collection"), "monitor_heart", "logs.collectorreport"),
+            entry(_("Log gaps"), "broken_image", "logs.loggap"),
+            entry(_("Log shipping"), "outbox", "logs.shipreport"),
+            entry(_("Masking patterns"), "visibility_off", "logs.maskingpattern"),
         ],
     },
     {

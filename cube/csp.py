@@ -1,4 +1,4 @@
-"""`CONTENT_SECURITY_POLICY` everywhere, except that the admin console gets what Unfold cannot do without."""
+"""`CONTENT_SECURITY_POLICY` everywhere, except that two places get what their third parties cannot do without."""
 
 from typing import Any
 
@@ -10,6 +10,10 @@ from django.http.response import HttpResponseBase
 # Unfold's pages are Alpine expressions, which are evaluated, and carry their palette in a <style>.
 ADMIN: dict[str, Any] = {"script-src": [SELF, NONCE, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
 
+# xterm.js draws letter spacing and true colours as style attributes. Its <style> elements need nothing: the page gives
+# them the nonce (static/js/terminal/styles.js). Nothing from a container becomes markup: xterm.js writes text nodes.
+TERMINAL: dict[str, Any] = {"style-src-attr": [UNSAFE_INLINE]}
+
 
 class ContentSecurityPolicy(CSPMiddleware):
     def get_policy_parts(
@@ -19,4 +23,6 @@ class ContentSecurityPolicy(CSPMiddleware):
         match = request.resolver_match
         if not report_only and match and match.app_name == "admin":
             parts.replace = {**(parts.replace or {}), **ADMIN}
+        if not report_only and match and match.view_name == "jobs:terminal":
+            parts.replace = {**(parts.replace or {}), **TERMINAL}
         return parts

@@ -71,8 +71,8 @@ class UserAdmin(StockUserAdmin, ModelAdmin):
     add_fieldsets = [(None, {"fields": ["username", "usable_password", "password1", "password2"]})]
 
     @admin.display(description=_("name"), ordering="first_name")
-    def full_name(self, user: User) -> str:
-        return user.get_full_name()
+    def full_name(self, user: User) -> str | None:
+        return user.get_full_name() or None  # which the console writes as a dash
 
     @admin.display(description=_("projects"))
     def projects_link(self, user: User) -> str:

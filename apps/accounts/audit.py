@@ -46,9 +46,22 @@ def record(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Append one entry. `actor` is a user, or None for the system itself; `project` is a slug."""
+    entry(actor=actor, action=action, target=target, project=project, outcome=outcome, detail=detail).save()
+
+
+def entry(
+    *,
+    actor: Any,
+    action: str,
+    target: object = "",
+    project: str = "",
+    outcome: AuditOutcome = AuditOutcome.DONE,
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """What `record` appends, not saved: for services that do the same to many and save all at once."""
     context = structlog.contextvars.get_contextvars()
     known = actor if getattr(actor, "pk", None) else None
-    AuditEntry.objects.create(
+    return AuditEntry(
         actor=known,
         actor_name=known.get_username() if known else "",
         action=printable(action)[:64],

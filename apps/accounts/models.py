@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.models import PublicIdModel, TimestampedModel
 
+from .browsers import name_of
 from .choices import AuditOutcome, TokenScope
 from .roles import PlatformRole
 
@@ -93,6 +94,10 @@ class BrowserSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} from {self.ip_address or 'an unknown address'}"
+
+    @property
+    def browser(self) -> str:
+        return name_of(self.user_agent)
 
 
 class AuditEntry(models.Model):

@@ -19,7 +19,7 @@ from .gateway import Forbidden, Gateway, GatewayError, check_kubeconfig
 from .models import Cluster, Node, ResourceGroup
 from .snapshot import NodeFacts, Snapshot, is_default_storage, node_facts
 
-# What the network may not fail at without the whole probe failing: a service account may be denied either.
+# A service account may be denied nodes and storage classes, without the whole probe failing.
 STORAGE = ("storage.k8s.io/v1", "StorageClass")
 LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -114,8 +114,18 @@ def probe_cluster(*, cluster_id: int) -> Cluster | None:
 
 def _look(api: Gateway) -> Snapshot:
     info = api.server_info()
-    nodes = [node_facts(manifest) for manifest in api.list("v1", "Node").items]
-    return Snapshot(info.version, list(info.group_versions), _has_default_storage(api, info.group_versions), nodes)
+    storage = _has_default_storage(api, info.group_versions)
+    return Snapshot(info.version, list(info.group_versions), storage, _nodes(api))
+
+
+def _nodes(api: Gateway) -> list[NodeFacts]:
+    """Nothing where the account may not read nodes: jobs run all the same, only the choice of GPUs is missing."""
+    try:
+        return [node_facts(manifest) for manifest in api.list("v1", "Node").items]
+    except Forbidden as refusal:
+        if refusal.status == 401:  # not a right that lacks, but the credentials
+            raise
+        return []
 
 
 def _has_default_storage(api: Gateway, served: tuple[str, ...]) -> bool:
@@ -124,7 +134,9 @@ def _has_default_storage(api: Gateway, served: tuple[str, ...]) -> bool:
         return False
     try:
         return any(is_default_storage(found) for found in api.list(*STORAGE).items)
-    except Forbidden:
+    except Forbidden as refusal:
+        if refusal.status == 401:
+            raise
         return False
 
 

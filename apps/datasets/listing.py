@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from apps.clusters import gateway
-from apps.clusters.gateway import AlreadyExists, GatewayError, Manifest, NotFound, ObjectRef
+from apps.clusters.gateway import AlreadyExists, Gateway, GatewayError, Invalid, Manifest, NotFound, ObjectRef
 from apps.core.errors import DomainError
 from apps.quotas.selectors import namespace_name
 from apps.quotas.services import forget_if_gone, reconcile_namespace
@@ -54,19 +54,36 @@ def finish(*, workspace_id: int, pod: Manifest) -> None:
         api.delete(ref, grace_seconds=0)
         return
     try:
-        printed = api.read_log(
-            namespace=ref.namespace, pod=ref.name, container=manifests.CONTAINER, limit_bytes=MOST_BYTES
-        )
+        printed = _printed(api, ref)
     except gateway.Unavailable:
         raise
     except NotFound:  # somebody was quicker
         return
     except GatewayError as refusal:
         services.record_failure(workspace_id=workspace_id, message=str(refusal))
+        api.delete(ref, grace_seconds=0)  # else the next listing would adopt it and fail the same way
         return
     if phase == "Succeeded":
         services.record_listing(workspace_id=workspace_id, printed=printed)
     else:
         tail = printed.decode(errors="replace").strip()[-300:]
-        services.record_failure(workspace_id=workspace_id, message=tail or "The listing pod failed.")
+        services.record_failure(workspace_id=workspace_id, message=tail or _why(pod))
     api.delete(ref, grace_seconds=0)
+
+
+def _printed(api: Gateway, ref: ObjectRef) -> bytes:
+    """What the pod said; nothing when its container never started: an image that is missing, a volume that hangs."""
+    try:
+        return api.read_log(
+            namespace=ref.namespace, pod=ref.name, container=manifests.CONTAINER, limit_bytes=MOST_BYTES
+        )
+    except Invalid:
+        return b""
+
+
+def _why(pod: Manifest) -> str:
+    """Why a pod failed that printed nothing: what holds its container up tells more than that time ran out."""
+    status = pod.get("status") or {}
+    waiting = [(c.get("state") or {}).get("waiting") or {} for c in status.get("containerStatuses") or []]
+    said = [status.get("message"), *(each.get("message") or each.get("reason") for each in waiting)]
+    return " ".join(filter(None, ["The listing pod failed.", *said]))

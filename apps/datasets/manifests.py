@@ -58,6 +58,8 @@ def listing_pod(workspace: Workspace, *, namespace: str, image: str) -> dict[str
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "activeDeadlineSeconds": 120,
+            "affinity": _where_jobs_run(workspace),
+            "tolerations": [{"key": labels.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER_ID,
@@ -82,3 +84,11 @@ def listing_pod(workspace: Workspace, *, namespace: str, image: str) -> dict[str
             "volumes": [{"name": "workspace", "persistentVolumeClaim": {"claimName": "workspace"}}],
         },
     }
+
+
+def _where_jobs_run(workspace: Workspace) -> dict[str, Any]:
+    """A volume that one node at a time can mount is where a job of the project uses it, GPUs there or not."""
+    jobs = {labels.PROJECT: workspace.project.slug, labels.KIND: "job"}
+    term = {"labelSelector": {"matchLabels": jobs}, "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

@@ -22,6 +22,7 @@ Object = dict[str, Any]
 Handler = Callable[[str, Object], None]
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 WATCH_SECONDS = 300
 PAGE = 500
 BACK_OFF_SECONDS = (0.05, 5.0)
@@ -60,8 +61,12 @@ SERVICE_ACCOUNTS = Resource("serviceaccounts", kind="ServiceAccount")
 CLAIMS = Resource("persistentvolumeclaims", kind="PersistentVolumeClaim")
 VOLUMES = Resource("persistentvolumes", kind="PersistentVolume")
 JOBS = Resource("jobs", "batch/v1", "Job")
+LEASES = Resource("leases", "coordination.k8s.io/v1", "Lease")
 SLICES = Resource("endpointslices", "discovery.k8s.io/v1", "EndpointSlice")
 STORAGE_CLASSES = Resource("storageclasses", "storage.k8s.io/v1", "StorageClass")
+DEPLOYMENTS = Resource("deployments", "apps/v1", "Deployment")
+REPLICA_SETS = Resource("replicasets", "apps/v1", "ReplicaSet")
+BUDGETS = Resource("poddisruptionbudgets", "policy/v1", "PodDisruptionBudget")
 
 
 class ApiError(Exception):
@@ -83,7 +88,9 @@ class ApiError(Exception):
 
 
 class Client:
-    """HTTP verbs with JSON in and out."""
+    """HTTP verbs with JSON in and out; `learn` hears of every object that a write answers with."""
+
+    learn: Callable[[Resource, Object], None] = staticmethod(lambda resource, obj: None)
 
     def __init__(self, socket_path: str, token: str) -> None:
         self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "devcluster", "Accept": JSON}
@@ -123,7 +130,15 @@ class Client:
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         """Create; apiVersion and kind are filled in."""
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        return await self.call("POST", resource.path(namespace), full)
+        return self._learned(resource, await self.call("POST", resource.path(namespace), full))
+
+    async def ensure(self, resource: Resource, namespace: str | None, body: Object) -> None:
+        """Create what is not there yet."""
+        try:
+            await self.create(resource, namespace, body)
+        except ApiError as error:
+            if not error.conflict:
+                raise
 
     async def patch(
         self,
@@ -134,20 +149,27 @@ class Client:
         subresource: str | None = None,
     ) -> Object:
         """JSON merge patch."""
-        return await self.call("PATCH", resource.path(namespace, name, subresource), body, kind=MERGE_PATCH)
+        path = resource.path(namespace, name, subresource)
+        return self._learned(resource, await self.call("PATCH", path, body, kind=MERGE_PATCH))
 
     async def replace(self, resource: Resource, obj: Object, subresource: str | None = None) -> Object:
         """PUT the object as it is; a stale resourceVersion is a conflict."""
         meta = obj["metadata"]
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
-        return await self.call("PUT", resource.path(meta.get("namespace"), meta["name"], subresource), full)
+        path = resource.path(meta.get("namespace"), meta["name"], subresource)
+        return self._learned(resource, await self.call("PUT", path, full))
+
+    def _learned(self, resource: Resource, answer: Object) -> Object:
+        if answer.get("kind") == resource.kind:
+            self.learn(resource, answer)
+        return answer
 
     async def delete(
         self, resource: Resource, namespace: str | None, name: str, options: Object | None = None
     ) -> Object:
         """Delete; a missing object is what was wanted."""
         with contextlib.suppress(_MissingError):
-            return await self.call("DELETE", resource.path(namespace, name), options or {})
+            return self._learned(resource, await self.call("DELETE", resource.path(namespace, name), options or {}))
         return {}
 
     async def list(self, resource: Resource, namespace: str | None = None, **query: str) -> tuple[list[Object], str]:
@@ -197,14 +219,17 @@ def _error(status: int, answer: Any) -> ApiError:
 class Informer:
     """A local copy of one kind: list, watch from there, list again on 410, back off when the API is away.
 
-    Handlers are called as `handler(type, object)` in the loop and must be quick. Objects are shared: never
-    write to one that came from here.
+    It never lags behind what our own client wrote: `learn` takes the answers of writes before the watch tells
+    of them. Handlers are called as `handler(type, object)` in the loop and must be quick. Objects are shared:
+    never write to one that came from here.
     """
 
     def __init__(self, client: Client, resource: Resource) -> None:
         self._client, self.resource = client, resource
         self._handlers: list[Handler] = []
         self.items: dict[tuple[str, str], Object] = {}
+        self._owned: dict[str, dict[tuple[str, str], Object]] = {}
+        self._seen = 0  # The resourceVersion up to which the watch has told everything.
         self.synced = asyncio.Event()
 
     def subscribe(self, handler: Handler) -> None:
@@ -221,6 +246,15 @@ class Informer:
         """All objects of a namespace."""
         return [obj for (space, _), obj in self.items.items() if space == namespace]
 
+    def owned_by(self, uid: str) -> list[Object]:
+        """All objects whose controller has this uid; with an empty uid, those that have none."""
+        return list(self._owned.get(uid, {}).values())
+
+    def learn(self, obj: Object) -> None:
+        """An object as a write answered, unless the watch has told of it already."""
+        if self.synced.is_set() and _version(obj) > self._seen:
+            self._take("MODIFIED" if _key(obj) in self.items else "ADDED", obj)
+
     async def run(self) -> None:
         """List and watch for ever."""
         failures, version = 0, ""
@@ -232,6 +266,7 @@ class Informer:
                 async for event in self._client.watch(self.resource, version):
                     failures = 0
                     version = event["object"]["metadata"]["resourceVersion"]
+                    self._seen = int(version)
                     if event["type"] != "BOOKMARK":
                         self._take(event["type"], event["object"])
                 # A server that ends every watch at once must not be asked in a tight loop.
@@ -248,8 +283,10 @@ class Informer:
 
     async def _relist(self) -> str:
         objects, version = await self._client.list(self.resource)
-        fresh = {_key(obj): obj for obj in objects}
-        for key in [key for key in self.items if key not in fresh]:
+        named = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
+        fresh = {_key(obj): named | obj for obj in objects}  # Items of a list come without their kind.
+        self._seen = int(version)
+        for key in [key for key, obj in self.items.items() if key not in fresh and _version(obj) <= self._seen]:
             self._take("DELETED", self.items[key])
         for key, obj in fresh.items():
             self._take("MODIFIED" if key in self.items else "ADDED", obj)
@@ -257,10 +294,20 @@ class Informer:
         return version
 
     def _take(self, kind: str, obj: Object) -> None:
+        key = _key(obj)
+        known = self.items.get(key)
+        if known and _version(known) >= _version(obj) + (kind == "DELETED"):
+            return  # We learned this, or newer, from a write of our own.
+        if known:
+            owner = controller_of(known).get("uid", "")
+            del self._owned[owner][key]
+            if not self._owned[owner]:
+                del self._owned[owner]
         if kind == "DELETED":
-            self.items.pop(_key(obj), None)
+            self.items.pop(key, None)
         else:
-            self.items[_key(obj)] = obj
+            self.items[key] = obj
+            self._owned.setdefault(controller_of(obj).get("uid", ""), {})[key] = obj
         for handler in self._handlers:
             try:
                 handler(kind, obj)
@@ -268,8 +315,18 @@ class Informer:
                 log.exception("a handler of %s failed", self.resource.plural)
 
 
+def controller_of(obj: Object) -> Object:
+    """The reference to the object that controls this one; empty where there is none."""
+    references = obj["metadata"].get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), {})
+
+
 def _key(obj: Object) -> tuple[str, str]:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _version(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 class Informers:
@@ -278,6 +335,11 @@ class Informers:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._all: dict[Resource, Informer] = {}
+        client.learn = self._learn
+
+    def _learn(self, resource: Resource, obj: Object) -> None:
+        if resource in self._all:
+            self._all[resource].learn(obj)
 
     def __getitem__(self, resource: Resource) -> Informer:
         if resource not in self._all:

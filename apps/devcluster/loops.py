@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from apps.devcluster.client import EVENTS, ApiError, Client, Object
+from apps.devcluster.client import EVENTS, PODS, STRATEGIC_PATCH, ApiError, Client, Object
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 Reconcile = Callable[[str, str], Awaitable[float | None]]
 RETRY_SECONDS = (0.05, 10.0)
+MOST_REMEMBERED = 4096  # events whose repetitions are counted
 
 
 def rfc3339(seconds: float) -> str:
@@ -33,6 +34,20 @@ def now() -> str:
 def seconds_of(text: str) -> float:
     """Seconds since the epoch."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+async def set_pod_condition(client: Client, pod: Object, entry: Object, status: Object | None = None) -> None:
+    """Set one condition (`entry`: type, status, reason, message) and other fields of a pod's status, leaving alone
+    the conditions that others, the kubelet above all, may be writing.
+    """
+    meta = pod["metadata"]
+    known = (pod.get("status") or {}).get("conditions") or ()
+    same = next((c for c in known if (c["type"], c["status"]) == (entry["type"], entry["status"])), None)
+    full = entry | {"observedGeneration": meta.get("generation", 1), "lastProbeTime": None}
+    full["lastTransitionTime"] = same["lastTransitionTime"] if same else now()
+    body = {"metadata": {"uid": meta["uid"]}, "status": {**(status or {}), "conditions": [full]}}
+    path = PODS.path(meta["namespace"], meta["name"], "status")
+    await client.call("PATCH", path, body, kind=STRATEGIC_PATCH)
 
 
 class WorkQueue:
@@ -112,7 +127,7 @@ class Recorder:
 
     def __init__(self, client: Client, component: str, instance: str = "") -> None:
         self._client, self._component, self._instance = client, component, instance
-        self._counts: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._counts: dict[tuple[str | None, ...], tuple[str, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(
@@ -127,56 +142,37 @@ class Recorder:
         host: str | None = None,
     ) -> None:
         """Record one event; the same words about the same object raise its count."""
-        task = asyncio.get_running_loop().create_task(
-            self._write(obj, reason, message, kind, warning, field_path, host)
-        )
+        meta = obj["metadata"]
+        namespace, at = meta.get("namespace") or "default", now()
+        involved = {"kind": kind, "apiVersion": obj.get("apiVersion", "v1"), "namespace": namespace}
+        involved |= {"name": meta["name"], "uid": meta["uid"], "resourceVersion": meta.get("resourceVersion", "")}
+        event = {
+            "metadata": {"name": f"{meta['name']}.{secrets.token_hex(8)}", "namespace": namespace},
+            "involvedObject": involved | ({"fieldPath": field_path} if field_path else {}),
+            "reason": reason,
+            "message": message,
+            "source": {"component": self._component} | ({"host": host} if host else {}),
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+            "type": "Warning" if warning else "Normal",
+            "eventTime": None,
+            "reportingComponent": self._component,
+            "reportingInstance": host or self._instance,
+        }
+        task = asyncio.get_running_loop().create_task(self._write((meta["uid"], reason, message, field_path), event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _write(
-        self,
-        obj: Object,
-        reason: str,
-        message: str,
-        kind: str,
-        warning: bool,
-        field_path: str | None,
-        host: str | None,
-    ) -> None:
-        meta = obj["metadata"]
-        namespace = meta.get("namespace") or "default"
-        key = (meta["uid"], reason, message, field_path or "")
-        with contextlib.suppress(ApiError, aiohttp.ClientError, OSError):
-            if key in self._counts:
-                name, count = self._counts[key]
-                self._counts[key] = (name, count + 1)
-                await self._client.patch(EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now()})
-                return
-            name = f"{meta['name']}.{secrets.token_hex(8)}"
-            self._remember(key, name)
-            version = obj.get("apiVersion") or ("batch/v1" if kind == "Job" else "v1")
-            involved = {"kind": kind, "apiVersion": version, "namespace": namespace, "name": meta["name"]}
-            involved |= {"uid": meta["uid"], "resourceVersion": meta.get("resourceVersion", "")}
-            if field_path:
-                involved["fieldPath"] = field_path
-            source = {"component": self._component} | ({"host": host} if host else {})
-            event = {
-                "metadata": {"name": name, "namespace": namespace},
-                "involvedObject": involved,
-                "reason": reason,
-                "message": message,
-                "source": source,
-                "firstTimestamp": now(),
-                "lastTimestamp": now(),
-                "count": 1,
-                "type": "Warning" if warning else "Normal",
-                "eventTime": None,
-                "reportingComponent": self._component,
-                "reportingInstance": host or self._instance,
-            }
-            await self._client.create(EVENTS, namespace, event)
-
-    def _remember(self, key: tuple[str, ...], name: str) -> None:
-        self._counts[key] = (name, 1)
-        while len(self._counts) > 4096:
+    async def _write(self, key: tuple[str | None, ...], event: Object) -> None:
+        name, count = self._counts.get(key, (event["metadata"]["name"], 0))
+        self._counts[key] = (name, count + 1)
+        if len(self._counts) > MOST_REMEMBERED:
             del self._counts[next(iter(self._counts))]
+        namespace = event["metadata"]["namespace"]
+        with contextlib.suppress(ApiError, aiohttp.ClientError, OSError):
+            if count:
+                again = {"count": count + 1, "lastTimestamp": event["lastTimestamp"]}
+                await self._client.patch(EVENTS, namespace, name, again)
+            else:
+                await self._client.create(EVENTS, namespace, event)

@@ -1,136 +1,26 @@
-"""Binds pods to nodes: priority order, the usual filters, most free processor first, and the real words
-where nothing fits.
-
-Preemption is not done; the condition says so with the real scheduler's text for the case where it does not
-help.
+"""Binds pods to nodes: the most important first; the usual filters, then preferences, then most free processor, then
+fewest pods; makes room by preemption; and says in the real words where nothing fits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from decimal import Decimal
-from typing import Any
 
 import aiohttp
 
-from apps.devcluster.client import NODES, PODS, ApiError, Client, Informers, Object
-from apps.devcluster.loops import Recorder, now
-from apps.devcluster.quantities import parse
+from apps.devcluster.affinity import why_apart
+from apps.devcluster.client import BUDGETS, NAMESPACES, NODES, PODS, ApiError, Client, Informers, Object
+from apps.devcluster.loops import Recorder, set_pod_condition
+from apps.devcluster.placement import Refusal, Room, count, summary, why_not
+from apps.devcluster.preemption import BY_SCHEDULER, Plan, not_eligible, plan, priority
+from apps.devcluster.preferences import wishes
+from apps.devcluster.spread import why_uneven
 
 NAME = "default-scheduler"
-TOLERATE_FOREVER = ("node.kubernetes.io/unschedulable", "NoSchedule")
 RETRY_SECONDS = 30.0
-
-
-def requests(pod: Object) -> dict[str, Decimal]:
-    """What the pod needs: its containers together with its sidecars, or its hungriest init container."""
-    spec = pod["spec"]
-    total: dict[str, Decimal] = {}
-    for container in spec["containers"]:
-        _add(total, _of_container(container))
-    running: dict[str, Decimal] = {}
-    peak: dict[str, Decimal] = {}
-    for container in spec.get("initContainers") or []:
-        needs = _of_container(container)
-        if container.get("restartPolicy") == "Always":
-            _add(running, needs)
-            needs = {}
-        step = dict(running)
-        _add(step, needs)
-        for key, value in step.items():
-            peak[key] = max(peak.get(key, Decimal(0)), value)
-    _add(total, running)
-    for key, value in peak.items():
-        total[key] = max(total.get(key, Decimal(0)), value)
-    _add(total, {key: parse(value) for key, value in (spec.get("overhead") or {}).items()})
-    return total
-
-
-def _of_container(container: Object) -> dict[str, Decimal]:
-    resources = container.get("resources") or {}
-    wanted = (resources.get("limits") or {}) | (resources.get("requests") or {})
-    return {key: parse(value) for key, value in wanted.items()}
-
-
-def _add(total: dict[str, Decimal], more: dict[str, Decimal]) -> None:
-    for key, value in more.items():
-        total[key] = total.get(key, Decimal(0)) + value
-
-
-def _expression(item: dict[str, Any], labels: dict[str, str]) -> bool:
-    key, operator, values = item["key"], item["operator"], item.get("values") or []
-    value = labels.get(key)
-    if operator == "Exists":
-        return value is not None
-    if operator == "DoesNotExist":
-        return value is None
-    if operator == "In":
-        return value in values
-    if operator == "NotIn":
-        return value not in values
-    if value is None or not value.lstrip("-").isdigit():
-        return False
-    return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
-
-
-def selected(pod: Object, node: Object) -> bool:
-    """nodeSelector and the required node affinity."""
-    labels = node["metadata"].get("labels") or {}
-    wanted = pod["spec"].get("nodeSelector") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if not required:
-        return True
-    fields = {"metadata.name": node["metadata"]["name"]}
-    return any(
-        all(_expression(item, labels) for item in term.get("matchExpressions") or [])
-        and all(_expression(item, fields) for item in term.get("matchFields") or [])
-        for term in required["nodeSelectorTerms"]
-        if term.get("matchExpressions") or term.get("matchFields")
-    )
-
-
-def tolerated(pod: Object, taint: dict[str, Any]) -> bool:
-    """Whether some toleration of the pod covers the taint."""
-    for item in pod["spec"].get("tolerations") or []:
-        if item.get("effect") and item["effect"] != taint["effect"]:
-            continue
-        exists = item.get("operator", "Equal") == "Exists"
-        if exists and item.get("key") in (None, "", taint["key"]):
-            return True
-        if not exists and item.get("key") == taint["key"] and item.get("value", "") == taint.get("value", ""):
-            return True
-    return False
-
-
-def why_not(pod: Object, node: Object, free: dict[str, Decimal]) -> list[str]:
-    """Why the pod does not fit this node, in the scheduler's words; empty where it does."""
-    unschedulable = {"key": TOLERATE_FOREVER[0], "effect": TOLERATE_FOREVER[1]}
-    spec = node.get("spec") or {}
-    if spec.get("unschedulable") and not tolerated(pod, unschedulable):
-        return ["node(s) were unschedulable"]
-    for taint in spec.get("taints") or []:
-        if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
-            return [f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"]
-    if not selected(pod, node):
-        return ["node(s) didn't match Pod's node affinity/selector"]
-    short = [key for key, value in requests(pod).items() if value > 0 and value > free.get(key, Decimal(0))]
-    reasons = [f"Insufficient {key}" for key in sorted(short)]
-    return reasons + (["Too many pods"] if free.get("pods", Decimal(1)) < 1 else [])
-
-
-def explain(reasons: Counter[str], nodes: int) -> str:
-    """The message of the condition and of the event."""
-    if not nodes:
-        return "no nodes available to schedule pods"
-    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    head = f"0/{nodes} nodes are available"
-    helpless = f"{nodes} Preemption is not helpful for scheduling"
-    return f"{head}: {listed}. no new claims to deallocate, preemption: {head}: {helpless}."
+LOOK_AGAIN_SECONDS = 1.0
 
 
 class Scheduler:
@@ -138,12 +28,15 @@ class Scheduler:
 
     def __init__(self, client: Client, informers: Informers) -> None:
         self._client = client
-        self._pods, self._nodes = informers[PODS], informers[NODES]
+        self._pods, self._nodes, self._namespaces = informers[PODS], informers[NODES], informers[NAMESPACES]
+        self._budgets = informers[BUDGETS]
         self._recorder = Recorder(client, NAME)
-        self._assumed: dict[str, tuple[str, Object]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
         self._waiting: dict[str, Object] = {}
-        self._using: dict[str, tuple[str, dict[str, Decimal]]] = {}
+        self._placed: dict[str, tuple[str, Object]] = {}
+        self._nominated: dict[str, str] = {}
+        self._rooms: dict[str, Room] = {}
+        self._spaces: dict[str, dict[str, str]] = {}
         self._wake = asyncio.Event()
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(lambda kind, obj: self._wake.set())
@@ -153,16 +46,20 @@ class Scheduler:
         over = kind == "DELETED" or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         self._waiting.pop(uid, None)
         if over:
-            freed = self._using.pop(uid, None)
+            freed = self._placed.pop(uid, None) or self._nominated.pop(uid, None)
             self._refused.pop(uid, None)
             if freed and self._waiting:
                 self._wake.set()
         elif node:
-            if uid not in self._using:
-                self._using[uid] = (node, requests(pod))
+            self._placed[uid] = (node, pod)
+            self._nominated.pop(uid, None)
         elif self._ours(pod):
             self._waiting[uid] = pod
+            if nominated := (pod.get("status") or {}).get("nominatedNodeName"):
+                self._nominated[uid] = nominated
             self._wake.set()
+        else:
+            self._nominated.pop(uid, None)
 
     @staticmethod
     def _ours(pod: Object) -> bool:
@@ -175,61 +72,125 @@ class Scheduler:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            order = sorted(self._waiting.values(), key=lambda p: (-(p["spec"].get("priority") or 0), _queued(p)))
-            free = self._free() if order else {}
+            order = sorted(self._waiting.values(), key=lambda pod: (-priority(pod), _queued(pod)))
+            self._rooms = self._look() if order else {}
+            spaces = (item["metadata"] for item in self._namespaces.items.values())
+            self._spaces = {meta["name"]: meta.get("labels") or {} for meta in spaces}
             for pod in order:
                 if pod["metadata"]["uid"] in self._waiting:
-                    await self._try(pod, free)
+                    await self._try(pod)
 
-    def _free(self) -> dict[str, dict[str, Decimal]]:
-        free = {
-            node["metadata"]["name"]: {key: parse(value) for key, value in node["status"]["allocatable"].items()}
-            for node in self._nodes.items.values()
-            if (node.get("status") or {}).get("allocatable")
-        }
-        for node, needs in self._using.values():
-            if node in free:
-                _take(free[node], needs)
-        return free
+    def _look(self) -> dict[str, Room]:
+        known = (node for node in self._nodes.items.values() if (node.get("status") or {}).get("allocatable"))
+        rooms = {node["metadata"]["name"]: Room(node) for node in known}
+        for node, pod in self._placed.values():
+            if node in rooms:
+                rooms[node].add(pod)
+        return rooms
 
-    async def _try(self, pod: Object, free: dict[str, dict[str, Decimal]]) -> None:
-        reasons: Counter[str] = Counter()
+    def _check(self, pod: Object, room: Room) -> Refusal | None:
+        """Why not here, counting the pods of at least this priority that are about to come here."""
+        uid, coming = pod["metadata"]["uid"], []
+        for other_uid, node in self._nominated.items():
+            other = self._waiting.get(other_uid)
+            if node == room.name and other_uid != uid and other and priority(other) >= priority(pod):
+                coming.append(other)
+        if coming:
+            room = room.copy()
+            for other in coming:
+                room.add(other)
+        if refusal := why_not(pod, room):
+            return refusal
+        rooms = self._rooms | {room.name: room}
+        return why_uneven(pod, room, rooms) or why_apart(pod, room, rooms, self._spaces)
+
+    async def _try(self, pod: Object) -> None:
+        refusals: dict[str, Refusal] = {}
         fitting = []
-        for node in self._nodes.items.values():
-            name = node["metadata"]["name"]
-            if name in free:
-                problems = why_not(pod, node, free[name])
-                reasons.update(problems)
-                if not problems:
-                    fitting.append(name)
+        for name, room in self._rooms.items():
+            if refusal := self._check(pod, room):
+                refusals[name] = refusal
+            else:
+                fitting.append(name)
         try:
             if fitting:
-                best = max(fitting, key=lambda name: (free[name].get("cpu", Decimal(0)), name))
-                await self._bind(pod, best)
-                _take(free[best], requests(pod))
+                await self._bind(pod, self._best(pod, fitting))
             else:
-                await self._refuse(pod, explain(reasons, len(free)))
+                await self._make_room(pod, refusals)
         except (ApiError, aiohttp.ClientError, OSError) as error:
             if not (isinstance(error, ApiError) and error.code in (404, 409)):
-                asyncio.get_running_loop().call_later(1, self._wake.set)
+                asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._wake.set)
+
+    def _best(self, pod: Object, fitting: list[str]) -> str:
+        nominated = self._nominated.get(pod["metadata"]["uid"], "")
+        if nominated in fitting:
+            return nominated
+        marks = wishes(pod, [self._rooms[name] for name in fitting], self._rooms, self._spaces)
+
+        def merit(name: str) -> tuple[float, Decimal, Decimal, str]:
+            free = self._rooms[name].free
+            return marks[name], free.get("cpu", Decimal(0)), free.get("pods", Decimal(0)), name
+
+        return max(fitting, key=merit)
 
     async def _bind(self, pod: Object, node: str) -> None:
         meta = pod["metadata"]
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
         body = {"apiVersion": "v1", "kind": "Binding", "target": target}
         body["metadata"] = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
-        self._using[meta["uid"]] = (node, requests(pod))
+        self._placed[meta["uid"]] = (node, pod)
         self._waiting.pop(meta["uid"], None)
         try:
             await self._client.call("POST", PODS.path(meta["namespace"], meta["name"], "binding"), body)
         except BaseException:
-            self._using.pop(meta["uid"], None)
+            self._placed.pop(meta["uid"], None)
             raise
+        self._nominated.pop(meta["uid"], None)
+        self._rooms[node].add(pod)
         text = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._recorder.tell(pod, "Scheduled", text, kind="Pod")
 
-    async def _refuse(self, pod: Object, message: str) -> None:
-        uid, meta = pod["metadata"]["uid"], pod["metadata"]
+    async def _make_room(self, pod: Object, refusals: dict[str, Refusal]) -> None:
+        """Preempt where that helps, else say why the pod waits."""
+        uid = pod["metadata"]["uid"]
+        why = summary(count(refusals.values()), len(refusals))
+        if not self._rooms:
+            await self._refuse(pod, why)
+            return
+        nominated = self._nominated.get(uid, "")
+        told = not_eligible(pod, self._rooms.get(nominated), refusals.get(nominated))
+        budgets = list(self._budgets.items.values())
+        found = told or plan(pod, self._rooms.values(), refusals, lambda room: self._check(pod, room), budgets)
+        if isinstance(found, Plan):
+            self._nominated[uid] = found.node
+            await self._refuse(pod, why, found.node)
+            for victim in found.victims:
+                await self._preempt(victim, pod, found.node)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._wake.set)
+            return
+        if not told:
+            self._nominated.pop(uid, None)
+        await self._refuse(pod, f"{why} no new claims to deallocate, preemption: {found}", nominated if told else "")
+
+    async def _preempt(self, victim: Object, pod: Object, node: str) -> None:
+        """Mark, then delete with the victim's own grace; a victim that has gone meanwhile was no loss."""
+        meta = victim["metadata"]
+        if "deletionTimestamp" not in meta:
+            text = f"{NAME}: preempting to accommodate a higher priority pod"
+            try:
+                target = {"type": "DisruptionTarget", "status": "True", "reason": BY_SCHEDULER, "message": text}
+                await set_pod_condition(self._client, victim, target)
+                options = {"preconditions": {"uid": meta["uid"]}}
+                await self._client.delete(PODS, meta["namespace"], meta["name"], options)
+            except ApiError as error:
+                if error.code in (404, 409):
+                    return
+                raise
+        text = f"Preempted by pod {pod['metadata']['uid']} on node {node}"
+        self._recorder.tell(victim, "Preempted", text, kind="Pod")
+
+    async def _refuse(self, pod: Object, message: str, nominated: str = "") -> None:
+        uid = pod["metadata"]["uid"]
         said, at = self._refused.get(uid, ("", 0.0))
         if said == message and time.monotonic() - at < RETRY_SECONDS:
             return
@@ -238,20 +199,8 @@ class Scheduler:
         if said == message:
             return
         entry = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-        entry |= {
-            "observedGeneration": meta.get("generation", 1),
-            "lastProbeTime": None,
-            "lastTransitionTime": now(),
-        }
-        others = [c for c in (pod.get("status") or {}).get("conditions") or [] if c["type"] != "PodScheduled"]
-        body = {"metadata": {"uid": uid}, "status": {"conditions": [*others, entry]}}
-        await self._client.patch(PODS, meta["namespace"], meta["name"], body, "status")
+        await set_pod_condition(self._client, pod, entry, {"nominatedNodeName": nominated or None})
 
 
 def _queued(pod: Object) -> tuple[str, int]:
     return pod["metadata"]["creationTimestamp"], int(pod["metadata"]["resourceVersion"])
-
-
-def _take(free: dict[str, Decimal], needs: dict[str, Decimal]) -> None:
-    for key, value in (needs | {"pods": Decimal(1)}).items():
-        free[key] = free.get(key, Decimal(0)) - value

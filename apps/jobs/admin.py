@@ -6,12 +6,13 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
 
 from apps.core.admin import ReadOnly
 from apps.core.errors import DomainError
 
 from . import services
-from .choices import UNFINISHED
+from .choices import UNFINISHED, JobStatus
 from .models import Attempt, Job, JobEvent
 
 
@@ -19,19 +20,23 @@ class AttemptInline(ReadOnly, TabularInline):
     model = Attempt
     fields = ["number", "object_name", "status", "reason", "exit_code", "started_at", "finished_at"]
     extra = 0
+    hide_title = True  # it repeats a column
 
 
 class JobEventInline(ReadOnly, TabularInline):
     model = JobEvent
     fields = ["at", "status", "reason", "text", "actor"]
     extra = 0
+    hide_title = True
 
 
 @admin.register(Job)
 class JobAdmin(ReadOnly, ModelAdmin):
     """Operators read jobs and stop them; only the machine writes them."""
 
-    list_display = ["name", "project", "status", "reason", "template_version", "cluster", "submitted_by", "created_at"]
+    list_display = [
+        "name", "project", "status_label", "reason", "template_version", "cluster", "submitted_by", "created_at",
+    ]  # fmt: skip
     list_filter = ["status", "reason", "cluster", "template_version__template", "created_at"]
     list_select_related = ["project", "template_version__template", "cluster", "submitted_by"]
     search_fields = ["name", "uid", "project__slug", "submitted_by__username"]
@@ -47,6 +52,20 @@ class JobAdmin(ReadOnly, ModelAdmin):
         "given",
     ]  # fmt: skip
     readonly_fields = ["open_in_portal", "uid", "created_at", "asked_for", "given"]
+
+    @display(
+        description=_("status"),
+        ordering="status",
+        label={
+            JobStatus.QUEUED.label: "warning",
+            JobStatus.STARTING.label: "info",
+            JobStatus.RUNNING.label: "info",
+            JobStatus.SUCCEEDED.label: "success",
+            JobStatus.FAILED.label: "danger",
+        },
+    )
+    def status_label(self, job: Job) -> str:
+        return str(job.get_status_display())
 
     @admin.display(description=_("portal"))
     def open_in_portal(self, job: Job) -> str:

@@ -44,3 +44,12 @@ class Reason(models.TextChoices):
     REFUSED = "Refused", _("The cluster refused the job")
     LOST = "Lost", _("It vanished from the cluster")
     QUOTA = "QuotaExceeded", _("It exceeds a quota of the cluster")
+
+
+# Of a starting job: none of it runs, and the cluster knows why.
+HELD_UP = frozenset({Reason.UNSCHEDULABLE, Reason.QUOTA})
+
+
+def waits(status: str, reason: str) -> bool:
+    """Queued, or in the cluster's own queue: for a person both are waiting."""
+    return status in WAITING or (status == JobStatus.STARTING and reason in HELD_UP)

@@ -9,6 +9,13 @@ class JobQueued:
 
 
 @dataclass(frozen=True)
+class JobsQueued:
+    """Many first attempts wait to be launched: one event for all that were submitted together."""
+
+    job_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class StopRequested:
     job_id: int
 

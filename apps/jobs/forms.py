@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from apps.clusters.models import Cluster, ResourceGroup
 from apps.clusters.quantities import DEFAULTS
@@ -129,3 +130,17 @@ def next_name(name: str) -> str:
     stem, number = (match[1], int(match[2]) + 1) if match else (name, 2)
     suffix = f"-{number}"
     return stem[: 63 - len(suffix)] + suffix
+
+
+class DebugForm(forms.Form):
+    """How long a debug session may last."""
+
+    hours = forms.TypedChoiceField(
+        label=_("It lasts"),
+        coerce=int,
+        initial=1,
+        choices=[(hours, ngettext_lazy("%d hour", "%d hours") % hours) for hours in (1, 2, 4, 8)],
+    )
+
+    def seconds(self) -> int:
+        return int(self.cleaned_data["hours"]) * 3600

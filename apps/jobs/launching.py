@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from django.db.models import Q
+
 from apps.clusters import gateway, labels
 from apps.clusters.gateway import (
     AlreadyExists,
+    Conflict,
     Forbidden,
     Gateway,
     GatewayError,
@@ -20,8 +23,8 @@ from apps.quotas.services import forget_if_gone, reconcile_namespace
 
 from . import manifests, selectors, services
 from .choices import FINISHED, JobStatus, Reason
-from .models import Attempt, Job
-from .observation import failure_of, job_facts, pod_facts
+from .models import Attempt, Job, Pod
+from .observation import PodFacts, failure_of, job_facts, pod_facts
 
 OURS = {**labels.MANAGED, labels.KIND: "job"}
 NO_STORAGE = "The cluster has no default storage class: /workspace is a scratch folder that goes with the pod."
@@ -37,19 +40,23 @@ def launch_job(*, job_id: int) -> None:
     ).filter(pk=job_id, status=JobStatus.QUEUED).first()  # fmt: skip
     if job is None:
         return  # launched by an earlier message, stopped, or deleted
+    services.hold_for_launch(job_ids=[job_id])
     attempt = selectors.current_attempt(job)
     api = gateway.connect(job.cluster)
     try:
         tenancy = reconcile_namespace(project=job.project, cluster=job.cluster)
         plan = selectors.plan_for(job, attempt=attempt.number, has_workspace=tenancy.has_workspace)
-        created = _create(api, manifests.for_job(plan))
+        created = create(api, manifests.for_job(plan))
     except Unavailable:
         raise
+    except Conflict as refusal:  # Many pods or jobs at once change one ResourceQuota: only the moment was wrong.
+        raise Unavailable(str(refusal), status=refusal.status) from refusal
     except (Invalid, Forbidden, NotFound, AlreadyExists) as refusal:
         if refusal.status == 401 or forget_if_gone(refusal, project=job.project, cluster=job.cluster):
             # Not the job's fault: it waits until an operator has renewed the credentials, or the namespace is back.
             raise Unavailable(str(refusal), status=refusal.status) from refusal
         services.record_refused(job_id=job_id, reason=_reason_of(refusal), message=str(refusal))
+        _remove_supports(api, _ref(attempt, selectors.namespace_name(job.project)))
         return
     except DomainError as refusal:
         services.record_refused(job_id=job_id, reason=Reason.REFUSED, message=str(refusal))
@@ -71,7 +78,7 @@ def _reason_of(refusal: GatewayError) -> Reason:
     return Reason.QUOTA if "exceeded quota" in str(refusal) else Reason.REFUSED
 
 
-def _create(api: Gateway, wanted: list[Manifest]) -> Manifest:
+def create(api: Gateway, wanted: list[Manifest]) -> Manifest:
     """Create supports, then the Job, then hand the supports to the Job for garbage collection."""
     *supports, job = wanted
     for support in supports:
@@ -109,14 +116,27 @@ def remove(*, cluster: Cluster, ref: ObjectRef) -> None:
     gateway.connect(cluster).delete(ref, propagation="Foreground")
 
 
+def remove_finished(*, cluster: Cluster, ref: ObjectRef) -> None:
+    """The Job of an attempt that is over, and its supports: they belong to the Job only where the launcher lived long
+    enough to say so. While a job still ends its workers need them, so this is not for a stopping one."""
+    remove(cluster=cluster, ref=ref)
+    _remove_supports(gateway.connect(cluster), ref)
+
+
+def _remove_supports(api: Gateway, job: ObjectRef) -> None:
+    for support in manifests.support_refs(job):
+        api.delete(support)
+
+
 def remove_attempts(*, job_id: int) -> None:
     """Make the cluster forget every attempt of a job that is stopping or stopped."""
     job = Job.objects.select_related("project", "cluster").filter(pk=job_id).first()
     if job is None or job.status not in {JobStatus.STOPPING, *FINISHED}:
         return
     namespace = selectors.namespace_name(job.project)
+    forget = remove_finished if job.is_finished else remove
     for attempt in job.attempts.all():
-        remove(cluster=job.cluster, ref=_ref(attempt, namespace))
+        forget(cluster=job.cluster, ref=_ref(attempt, namespace))
 
 
 def remove_all(*, cluster_id: int, namespace: str, job_uid: str) -> None:
@@ -140,6 +160,7 @@ def observe(*, job: Job, kind: str, manifest: Manifest, deleted: bool) -> None:
         return
     facts = job_facts(manifest)
     if facts.outcome == "Complete":
+        _read_outputs(job, facts.attempt, manifest)
         services.record_outcome(job_id=job.pk, attempt=facts.attempt, succeeded=True)
     elif facts.outcome == "Failed":
         _settle_failure(job, facts.attempt, manifest)
@@ -147,17 +168,41 @@ def observe(*, job: Job, kind: str, manifest: Manifest, deleted: bool) -> None:
         services.record_gone(job_id=job.pk, attempt=facts.attempt)
 
 
-def _settle_failure(job: Job, attempt: int, manifest: Manifest) -> None:
-    """The pods tell why. They are read now: their own events may come after the Job's."""
-    if job.is_finished:
+def _read_outputs(job: Job, attempt: int, manifest: Manifest) -> None:
+    """Before a job counts as ended, what it wrote is read where somebody waits for it: pods are watched apart."""
+    if not job.needs_outputs or job.is_finished:
         return
-    namespace = manifest["metadata"]["namespace"]
+    first = Q(rank=None) | Q(rank=0)
+    if not Pod.objects.filter(first, attempt__job=job, attempt__number=attempt, exit_code=0).exists():
+        _record_pods(job, attempt, manifest)
+
+
+def _record_pods(job: Job, attempt: int, manifest: Manifest) -> list[PodFacts]:
+    """Ask the cluster for an attempt's pods, and keep what they say."""
     mine: dict[str, Any] = {labels.UID: str(job.uid), labels.ATTEMPT: str(attempt)}
-    pods = [
-        pod_facts(pod) for pod in gateway.connect(job.cluster).list("v1", "Pod", namespace=namespace, labels=mine).items
-    ]
+    found = gateway.connect(job.cluster).list("v1", "Pod", namespace=manifest["metadata"]["namespace"], labels=mine)
+    pods = [pod_facts(pod) for pod in found.items]
     for pod in pods:
         services.record_pod(job_id=job.pk, facts=pod)
+    return pods
+
+
+def _settle_failure(job: Job, attempt: int, manifest: Manifest) -> None:
+    """The pods tell why. They are read now: their own events may come after the Job's.
+
+    A pod that was evicted or deleted may be gone by the time its Job has failed; what was seen of it still tells.
+    """
+    if job.is_finished:
+        return
+    pods = _record_pods(job, attempt, manifest)
+    pods += _pods_seen(job, attempt, but={pod.uid for pod in pods})
     services.record_outcome(
         job_id=job.pk, attempt=attempt, succeeded=False, failure=failure_of(job_facts(manifest), pods)
     )
+
+
+def _pods_seen(job: Job, attempt: int, *, but: set[str]) -> list[PodFacts]:
+    """What is remembered of an attempt's pods, without those whose uids are in `but`."""
+    rows = Pod.objects.filter(attempt__job=job, attempt__number=attempt).exclude(uid__in=but)
+    kept = [name for name in PodFacts.__dataclass_fields__ if name not in {"attempt", "is_hopeless", "written"}]
+    return [PodFacts(attempt=attempt, is_hopeless=False, **row) for row in rows.values(*kept)]

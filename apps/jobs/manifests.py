@@ -8,13 +8,15 @@ security context, volumes are Cube's own, the service account has no token.
 from typing import Any
 
 from apps.clusters import labels
-from apps.clusters.gateway import Manifest
+from apps.clusters.gateway import Manifest, ObjectRef
 from apps.jobtemplates.workload import FILES, WORKSPACE
 
 from .plan import JobPlan
 
 SERVICE_ACCOUNT = "cube-job"
 CONTAINER = "main"
+# Kubernetes' own way to hand something small to whoever watches: what is written here stands in the pod's status.
+OUTPUTS = "/dev/termination-log"
 USER_ID = 1000  # "restricted" forbids root, and an image that names no user would be root
 # The sweep removes what ended an hour ago. This is for when nobody sweeps: Cube may be away for a long week-end and
 # still learn how its jobs ended.
@@ -28,6 +30,14 @@ def for_job(plan: JobPlan) -> list[Manifest]:
     if plan.is_distributed:
         supports.append(_service(plan))
     return [*supports, _job(plan)]
+
+
+def support_refs(job: ObjectRef) -> list[ObjectRef]:
+    """Whatever an attempt's Job may have been given to stand on."""
+    return [
+        ObjectRef("v1", "ConfigMap", f"{job.name}-files", job.namespace),
+        ObjectRef("v1", "Service", job.name, job.namespace),
+    ]
 
 
 def owned_by(manifest: Manifest, job: Manifest) -> Manifest:
@@ -117,8 +127,8 @@ def _pod_spec(plan: JobPlan) -> dict[str, Any]:
         spec["nodeSelector"] = dict(plan.node_selector)
     if plan.resources.gpu_count:
         spec["tolerations"] = [{"key": labels.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
-    if plan.resources.gpu_type:
-        spec["affinity"] = _on_nodes_with(plan.resources.gpu_type)
+    if affinity := _affinity(plan):
+        spec["affinity"] = affinity
     return spec
 
 
@@ -132,6 +142,7 @@ def _container(plan: JobPlan) -> dict[str, Any]:
         "resources": _resources(plan),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": _mounts(plan),
+        "terminationMessagePath": OUTPUTS,
         # What a program writes last tells why it failed, even when the log is long.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -152,6 +163,7 @@ def _environment(plan: JobPlan) -> list[dict[str, Any]]:
         "CUBE_PROJECT": plan.project,
         "CUBE_ATTEMPT": str(plan.attempt),
         "CUBE_WORKSPACE": WORKSPACE,
+        "CUBE_OUTPUTS": OUTPUTS,
         "CUBE_WORKERS": str(plan.workload.workers),
         "CUBE_MASTER_ADDR": master,
     }
@@ -196,6 +208,31 @@ def _mounts(plan: JobPlan) -> list[dict[str, Any]]:
     if plan.workload.files:
         mounts.append({"name": "files", "mountPath": FILES, "readOnly": True})
     return mounts
+
+
+def _affinity(plan: JobPlan) -> dict[str, Any]:
+    near = {"podAffinity": _near_the_workspace(plan)} if plan.workspace_is_on_one_node else {}
+    return near | (_on_nodes_with(plan.resources.gpu_type) if plan.resources.gpu_type else {})
+
+
+def _near_the_workspace(plan: JobPlan) -> dict[str, Any]:
+    """Pods on another node than the volume hang in ContainerCreating, without a word, until it is let go there.
+
+    So a project's pods go where its others run if they can, and workers that wait for each other must: apart, the
+    first to mount the volume would keep it and wait for the rest for ever.
+    """
+    ours = {labels.PROJECT: plan.project, labels.KIND: "job"}
+    rule: dict[str, Any] = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": _beside(ours)}]
+    }
+    if plan.is_distributed:
+        workers = {"batch.kubernetes.io/job-name": plan.object_name}
+        rule["requiredDuringSchedulingIgnoredDuringExecution"] = [_beside(workers)]
+    return rule
+
+
+def _beside(pods: dict[str, str]) -> dict[str, Any]:
+    return {"labelSelector": {"matchLabels": pods}, "topologyKey": "kubernetes.io/hostname"}
 
 
 def _on_nodes_with(gpu_type: str) -> dict[str, Any]:

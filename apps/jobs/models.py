@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -10,7 +12,8 @@ from apps.core.models import PublicIdModel, TimestampedModel
 from apps.jobtemplates.models import TemplateVersion
 from apps.projects.owned import ProjectOwned, ProjectOwnedQuerySet
 
-from .choices import FINISHED, NEXT, UNFINISHED, JobStatus, Reason
+from .advice import next_step
+from .choices import FINISHED, HELD_UP, NEXT, UNFINISHED, JobStatus, Reason
 
 name_validator = RegexValidator(
     r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
@@ -52,6 +55,10 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     time_limit_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_SECONDS)]
     )
+    needs_outputs = models.BooleanField(
+        default=False,
+        help_text=_("What it writes to $CUBE_OUTPUTS is waited for: it is read before the job has ended."),
+    )
 
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     version = models.PositiveIntegerField(default=0)
@@ -60,8 +67,15 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
     exit_code = models.IntegerField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    taken_until = models.DateTimeField(
+        null=True, help_text=_("While it is queued: until then a launcher has it, or it is not to be asked for again.")
+    )
     submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns")
+    is_debug = models.BooleanField(
+        default=False, help_text=_("Its container idles until its time is up, for people to look around in.")
+    )
+    debug_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="debug_sessions")
 
     objects = JobQuerySet.as_manager()
 
@@ -74,6 +88,7 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
             models.Index(fields=["project", "-id"], name="job_list"),
             models.Index(fields=["project", "status", "-id"], name="job_list_by_status"),
             models.Index(fields=["id"], name="job_unfinished", condition=models.Q(status__in=sorted(UNFINISHED))),
+            models.Index(fields=["id"], name="job_queued", condition=models.Q(status="queued")),
         ]
 
     def __str__(self) -> str:
@@ -91,8 +106,28 @@ class Job(ProjectOwned, PublicIdModel, TimestampedModel):
         return max(0, round(((self.finished_at or timezone.now()) - self.started_at).total_seconds()))
 
     @property
+    def next_step(self) -> str:
+        return next_step(self.reason, self.message)
+
+    @property
+    def is_held_up(self) -> bool:
+        """The cluster has it, and cannot run it now."""
+        return self.status == JobStatus.STARTING and self.reason in HELD_UP
+
+    @property
     def can_stop(self) -> bool:
         return self.status in UNFINISHED and self.status != JobStatus.STOPPING
+
+    @property
+    def has_terminal(self) -> bool:
+        return self.is_debug and self.status == JobStatus.RUNNING
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When a debug session ends by itself; None before its container has started."""
+        if not self.is_debug or self.started_at is None or self.time_limit_seconds is None:
+            return None
+        return self.started_at + timedelta(seconds=self.time_limit_seconds)
 
     def move_to(self, status: JobStatus) -> None:
         """Change status in memory; the service that called decides when to save and tell."""
@@ -113,6 +148,8 @@ class Attempt(models.Model):
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True)
     message = models.TextField(blank=True)
     exit_code = models.IntegerField(null=True)
+    outputs = models.JSONField(null=True, help_text=_("The object it wrote to $CUBE_OUTPUTS."))
+    outputs_problem = models.CharField(max_length=300, blank=True, help_text=_("Why what it wrote there is no use."))
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -164,3 +201,30 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def cluster_words(self) -> str:
+        """What Kubernetes said of a wait; a page leads with what that means. Empty of any other event."""
+        is_wait = self.status == JobStatus.STARTING and self.reason
+        return self.text.removeprefix("Waiting: ") if is_wait else ""
+
+    @property
+    def next_step(self) -> str:
+        return next_step(self.reason, self.text)
+
+
+class Terminal(models.Model):
+    """A terminal that somebody opened in a debug session. Web processes die: what is not seen for long is closed."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="terminals")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    opened_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["seen_at"], name="terminal_open", condition=models.Q(closed_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.pk}"

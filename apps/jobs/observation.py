@@ -5,22 +5,30 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/. Only terminal
 job: SuccessCriteriaMet and FailureTarget come before them, while pods still run.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from apps.jobtemplates.documents import problems_in
 
 from .choices import Reason
 from .manifests import CONTAINER
 
 MESSAGE_LENGTH = 2000
+MOST_WRITTEN = 4096  # bytes: MaxContainerTerminationMessageLength of the kubelet
 WAITING_REASONS = {
     "ErrImagePull": Reason.IMAGE,
     "ImagePullBackOff": Reason.IMAGE,
     "InvalidImageName": Reason.IMAGE,
     "ErrImageNeverPull": Reason.IMAGE,
+    "ImageInspectError": Reason.IMAGE,
+    "RegistryUnavailable": Reason.IMAGE,
+    "SignatureValidationFailed": Reason.IMAGE,
     "CreateContainerConfigError": Reason.START_ERROR,
     "CreateContainerError": Reason.START_ERROR,
 }
@@ -58,6 +66,7 @@ class PodFacts:
     started_at: datetime | None
     finished_at: datetime | None
     is_hopeless: bool
+    written: str = ""  # to $CUBE_OUTPUTS, by the first worker, when it ended well
 
     @property
     def is_running(self) -> bool:
@@ -83,6 +92,12 @@ def _time(text: str | None) -> datetime | None:
     return parse_datetime(text) if text else None
 
 
+def _attempt(meta: dict[str, Any]) -> int:
+    """0, which no attempt has, for what is not a number: anybody may write our labels on what is theirs."""
+    text = str(meta.get("labels", {}).get("cube.io/attempt", 1))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+
+
 def job_facts(manifest: dict[str, Any]) -> JobFacts:
     meta = manifest["metadata"]
     conditions = {c["type"]: c for c in manifest.get("status", {}).get("conditions") or [] if c.get("status") == "True"}
@@ -91,7 +106,7 @@ def job_facts(manifest: dict[str, Any]) -> JobFacts:
     return JobFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
-        attempt=int(meta.get("labels", {}).get("cube.io/attempt", 1)),
+        attempt=_attempt(meta),
         outcome=outcome,
         reason=said.get("reason", ""),
         message=said.get("message", ""),
@@ -109,7 +124,7 @@ def pod_facts(manifest: dict[str, Any]) -> PodFacts:
     return PodFacts(
         uid=meta["uid"],
         name=meta["name"],
-        attempt=int(meta.get("labels", {}).get("cube.io/attempt", 1)),
+        attempt=_attempt(meta),
         rank=int(index) if index is not None else None,
         node=manifest.get("spec", {}).get("nodeName", ""),
         phase=status.get("phase", "Pending"),
@@ -120,7 +135,27 @@ def pod_facts(manifest: dict[str, Any]) -> PodFacts:
         started_at=_time((ended or running or {}).get("startedAt")),
         finished_at=_time((ended or {}).get("finishedAt")),
         is_hopeless=waiting.get("reason") in HOPELESS,
+        written=(ended or {}).get("message", "") if (ended or {}).get("exitCode") == 0 and index in {None, "0"} else "",
     )
+
+
+def read_outputs(text: str) -> tuple[dict[str, Any] | None, str]:
+    """What an attempt wrote to $CUBE_OUTPUTS, or else why it is no use.
+
+    Kubernetes keeps the last 4,096 bytes of the file, so a text of that length has lost its beginning.
+    """
+    if len(text.encode(errors="replace")) >= MOST_WRITTEN:
+        return None, _("It wrote more than %(size)d bytes to $CUBE_OUTPUTS.") % {"size": MOST_WRITTEN - 1}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, _("What it wrote to $CUBE_OUTPUTS is not JSON.")
+    if not isinstance(value, dict):
+        return None, _("What it wrote to $CUBE_OUTPUTS is JSON, but no object.")
+    if problems := dict(problems_in(value, "outputs")):
+        why = {"why": next(iter(problems.values()))}
+        return None, _("What it wrote to $CUBE_OUTPUTS cannot be kept: %(why)s") % why
+    return value, ""
 
 
 def _why(status: dict[str, Any], ended: dict[str, Any] | None, waiting: dict[str, Any]) -> tuple[str, str]:
@@ -155,7 +190,11 @@ def failure_of(job: JobFacts, pods: Iterable[PodFacts]) -> Failure:
     """Why a Failed job failed: its own reason when it ran out of time, else the pod that explains it best."""
     if job.reason == "DeadlineExceeded":
         return Failure(Reason.DEADLINE, "It ran longer than its time limit.", None)
-    failed = [pod for pod in pods if pod.phase == "Failed" or (pod.exit_code or 0) != 0]
+    # A pod that is evicted, or lost with its node, counts as failed for its Job before it has ended.
+    failed = [pod for pod in pods if pod.phase == "Failed" or (pod.exit_code or 0) != 0 or pod.reason == Reason.EVICTED]
+    if not failed and job.reason == "BackoffLimitExceeded":
+        # A pod that is deleted counts as failed at once, also when its program then ends well, or never began.
+        return Failure(Reason.EVICTED, "Its pod was deleted before the program had ended.", None)
     if not failed:
         return Failure(Reason.ERROR, job.message or job.reason, None)
     # Killed peers fail too, later: among equals the first to end is the cause.

@@ -1,6 +1,6 @@
 """What is known about one attempt once everything was looked up: the input of the manifests, plain values only."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apps.clusters.quantities import Resources
 from apps.jobtemplates.workload import Workload
@@ -17,6 +17,14 @@ def object_name(*, name: str, uid: str, attempt: int) -> str:
     return f"{readable[:NAME_LENGTH].rstrip('-')}-{uid.replace('-', '')[:10]}-{attempt}"
 
 
+def idle(workload: Workload, *, seconds: int) -> Workload:
+    """The same container with nothing to do for so long: what a debug session runs. One worker is enough to look at.
+
+    Ends by itself, and at once when it is asked to: `sleep` is not process 1 (see `shareProcessNamespace`).
+    """
+    return replace(workload, command=("sleep", str(seconds)), args=(), workers=1)
+
+
 @dataclass(frozen=True)
 class JobPlan:
     uid: str
@@ -29,6 +37,7 @@ class JobPlan:
     priority: int = 0
     node_selector: dict[str, str] = field(default_factory=dict)
     has_workspace: bool = True
+    workspace_is_on_one_node: bool = False  # ReadWriteOnce: a volume that one node at a time can mount
     time_limit_seconds: int | None = None
 
     @property
@@ -38,3 +47,12 @@ class JobPlan:
     @property
     def is_distributed(self) -> bool:
         return self.workload.workers > 1
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The object of a job's first attempt exists in the cluster."""
+
+    job_id: int
+    object_uid: str
+    note: str

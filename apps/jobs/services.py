@@ -4,108 +4,40 @@ Every verb here may be called twice or after a crash: names are fixed, transitio
 and `sweep.py` finds what was left half done.
 """
 
-import uuid as uuids
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.accounts import audit
-from apps.clusters import selectors as capacity
-from apps.clusters.models import Cluster, ResourceGroup
-from apps.clusters.quantities import Resources
+from apps.accounts.models import AuditEntry
+from apps.clusters.models import Cluster
+from apps.core.bulk import update_rows
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
-from apps.jobtemplates import rendering
-from apps.jobtemplates.models import TemplateVersion
-from apps.jobtemplates.params import secrets_asked
-from apps.jobtemplates.schema import clean_params
-from apps.projects.models import Project
-from apps.projects.selectors import secret_references
 from apps.quotas.selectors import namespace_name
 
-from . import selectors
 from .choices import JobStatus, Reason
-from .events import JobDeleted, JobQueued, JobStatusChanged, PodChanged, StopRequested
-from .models import Attempt, Job, JobEvent, Pod
-from .observation import Failure, PodFacts
-from .plan import object_name
+from .drafting import draft_job as draft_job
+from .drafting import same_work
+from .events import JobDeleted, JobQueued, JobsQueued, JobStatusChanged, PodChanged, StopRequested
+from .models import Attempt, Job, JobEvent, JobQuerySet, Pod
+from .observation import Failure, PodFacts, read_outputs
+from .plan import Launched, object_name
 
 MESSAGE_LENGTH = 2000
+BATCH = 500  # rows a statement
+LEASE = timedelta(seconds=2)  # a launcher's, over the jobs it has taken; it is renewed while it lives
 PHASES = {"Pending": 0, "Unknown": 1, "Running": 1, "Succeeded": 2, "Failed": 2}  # a pod never goes back
-WRITTEN = frozenset({"name", "priority", "max_retries", "time_limit_seconds"})  # fields that people fill in as they are
 
 
 # -- what people ask for ----------------------------------------------------------------------------------------------
-def draft_job(
-    *,
-    project: Project,
-    name: str,
-    template_version: TemplateVersion,
-    params: Mapping[str, Any],
-    resources: Mapping[str, Any] | None = None,
-    priority: int = 0,
-    cluster: Cluster | None = None,
-    resource_group: ResourceGroup | None = None,
-    max_retries: int = 0,
-    time_limit_seconds: int | None = None,
-    uid: uuids.UUID | None = None,
-    actor: Any = None,
-) -> Job:
-    """A checked job that is not saved yet: what a preview shows and `submit_job` saves.
-
-    Raises InvalidInput naming every bad field (`name`, `params.<x>`, `resources.<x>`, `cluster`, …).
-    """
-    errors: dict[str, str | list[str]] = {}
-    cleaned, asked = {}, None
-    try:
-        cleaned = clean_params(template_version.schema, dict(params))
-        rendering.render(template_version.body, cleaned)  # says no now rather than when it is launched
-    except InvalidInput as refusal:
-        errors.update(refusal.fields)
-    if secrets := list(secrets_asked(template_version.schema, cleaned)):
-        known = set(secret_references(project))
-        for place, reference in secrets:
-            if reference not in known:  # A pod would wait for it until somebody looks.
-                errors[f"params.{place}"] = f"The project has no secret {reference}."
-    try:
-        asked = Resources.parse(resources)
-    except InvalidInput as refusal:
-        errors.update(refusal.fields)
-    cluster = cluster or capacity.default_cluster()
-    if cluster is None:
-        errors["cluster"] = "No cluster is registered and enabled yet. Ask a platform admin to add one."
-    elif not cluster.is_enabled:
-        errors["cluster"] = f"Cluster {cluster.slug} takes no new work at the moment."
-    elif resource_group and resource_group.cluster_id != cluster.pk:
-        errors["resource_group"] = f"It belongs to another cluster than {cluster.slug}."
-    job = Job(
-        project=project,
-        name=name,
-        template_version=template_version,
-        params=cleaned,
-        resources=asked.as_dict() if asked else {},
-        priority=priority,
-        cluster=cluster,
-        resource_group=resource_group,
-        max_retries=max_retries,
-        time_limit_seconds=time_limit_seconds,
-        submitted_by=actor,
-        uid=uid or uuids.uuid4(),
-    )
-    try:
-        job.clean_fields(exclude=[f.name for f in Job._meta.fields if f.name not in WRITTEN])
-    except ValidationError as refusal:
-        errors.update(refusal.message_dict)
-    if errors:
-        raise InvalidInput(errors)
-    return job
-
-
-def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
+def submit_job(*, actor: Any, rerun_of: Job | None = None, debug_of: Job | None = None, **asked: Any) -> Job:
     """Queue a job (arguments as `draft_job`). Launching happens elsewhere, once it is saved.
+
+    With `debug_of` it is a debug session: see `debugging.debug_job`.
 
     With a `uid` the call is idempotent: a form sent twice makes one job. Raises InvalidInput, also for a uid that is
     another project's. Everything is checked before the transaction begins, so that the database is locked for the
@@ -113,6 +45,7 @@ def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
     """
     job = draft_job(actor=actor, **asked)
     job.rerun_of = rerun_of
+    job.debug_of, job.is_debug = debug_of, debug_of is not None
     try:
         return _queue(job, actor=actor)
     except IntegrityError:  # Only a uid that is given can be taken.
@@ -126,24 +59,71 @@ def submit_job(*, actor: Any, rerun_of: Job | None = None, **asked: Any) -> Job:
 def _queue(job: Job, *, actor: Any) -> Job:
     job.save(force_insert=True)
     _add_attempt(job, number=1)
-    _tell(job, f"Submitted as a rerun of {job.rerun_of.name}." if job.rerun_of else "Submitted.", actor=actor)
-    audit.record(actor=actor, action="job.submit", target=job, project=job.project.slug, detail={"uid": str(job.uid)})
+    _tell(job, _origin(job), actor=actor)
+    action, detail = ("job.debug" if job.is_debug else "job.submit"), {"uid": str(job.uid)}
+    if job.debug_of:
+        detail["of"] = str(job.debug_of.uid)
+    audit.record(actor=actor, action=action, target=job, project=job.project.slug, detail=detail)
     publish(JobQueued(job_id=job.pk))
     _announce(job)
     return job
 
 
+def _origin(job: Job) -> str:
+    if job.debug_of:
+        return f"Started as a debug session of {job.debug_of.name}."
+    return f"Submitted as a rerun of {job.rerun_of.name}." if job.rerun_of else "Submitted."
+
+
+def submit_jobs(*, drafts: Sequence[Job]) -> list[Job]:
+    """Queue many drafts (see `draft_job`) in a few statements, in their order; callable inside a caller's transaction.
+
+    Idempotent by uid: where a draft's uid is a job of the same project already, that job is given back. Raises
+    InvalidInput for the uid of another project's job; then nothing has changed.
+    """
+    known = {job.uid: job for job in Job.objects.filter(uid__in=[draft.uid for draft in drafts])}
+    for place, draft in enumerate(drafts):
+        if draft.uid in known and known[draft.uid].project_id != draft.project_id:
+            raise InvalidInput({f"jobs[{place}].uid": "Another job has this uid. Leave it out, or make a new one."})
+    with transaction.atomic(savepoint=False):
+        _queue_all([draft for draft in drafts if draft.uid not in known])
+    return [known.get(draft.uid, draft) for draft in drafts]
+
+
+def _queue_all(fresh: list[Job]) -> None:
+    now = timezone.now()
+    Job.objects.bulk_create(fresh, batch_size=BATCH)
+    Attempt.objects.bulk_create([_first_attempt(job) for job in fresh], batch_size=BATCH)
+    JobEvent.objects.bulk_create(
+        [JobEvent(job=job, at=now, status=job.status, text="Submitted.", actor=job.submitted_by) for job in fresh],
+        batch_size=BATCH,
+    )
+    AuditEntry.objects.bulk_create([_submission(job) for job in fresh], batch_size=BATCH)
+    if fresh:
+        publish(JobsQueued(job_ids=tuple(job.pk for job in fresh)))
+    for job in fresh:
+        _announce(job)
+
+
+def _first_attempt(job: Job) -> Attempt:
+    return Attempt(job=job, number=1, object_name=object_name(name=job.name, uid=str(job.uid), attempt=1))
+
+
+def _submission(job: Job) -> AuditEntry:
+    detail = {"uid": str(job.uid)}
+    return audit.entry(actor=job.submitted_by, action="job.submit", target=job, project=job.project.slug, detail=detail)
+
+
 def rerun_job(*, job: Job, actor: Any) -> Job:
-    """The same job again: same template version, parameters and resources, a new log. The old one stays as it is."""
+    """The same job again: same template version, parameters and resources, a new log. The old one stays as it is.
+
+    Raises InvalidTransition for a debug session: that is opened again from the job it debugs.
+    """
+    if job.is_debug:
+        raise InvalidTransition(f"{job.name} is a debug session. Open another one from the job that it debugs.")
     return submit_job(
-        project=job.project,
+        **same_work(job),
         name=job.name,
-        template_version=job.template_version,
-        params=job.params,
-        resources=job.resources,
-        priority=job.priority,
-        cluster=job.cluster,
-        resource_group=job.resource_group,
         max_retries=job.max_retries,
         time_limit_seconds=job.time_limit_seconds,
         actor=actor,
@@ -157,7 +137,7 @@ def stop_job(*, job: Job, actor: Any) -> Job:
 
     Stopping twice is fine. Raises InvalidTransition when the job has finished.
     """
-    job = _locked(job.pk)
+    job = _locked(job.pk, "project", "cluster")
     if job.status == JobStatus.STOPPING:
         return job
     if job.is_finished:
@@ -175,7 +155,7 @@ def stop_job(*, job: Job, actor: Any) -> Job:
 @transaction.atomic
 def delete_job(*, job: Job, actor: Any) -> None:
     """Remove a finished job, its history and (through handlers) its log. Raises InvalidTransition while it runs."""
-    job = _locked(job.pk)
+    job = _locked(job.pk, "project", "cluster")
     if not job.is_finished:
         raise InvalidTransition(f"{job.name} is still {job.get_status_display().lower()}. Stop it before deleting it.")
     audit.record(actor=actor, action="job.delete", target=job, project=job.project.slug, detail={"uid": str(job.uid)})
@@ -194,7 +174,7 @@ def delete_job(*, job: Job, actor: Any) -> None:
 @transaction.atomic
 def record_launched(*, job_id: int, attempt: int, object_uid: str, note: str = "") -> bool:
     """The cluster has the attempt's Job. Returns False when the job ended meanwhile, so the object must go again."""
-    job = _locked(job_id)
+    job = _locked(job_id, "cluster")
     Attempt.objects.filter(job=job, number=attempt).update(object_uid=object_uid)
     if attempt != _latest_number(job):  # A slow launcher: that attempt has ended, and the next has its own message.
         return True
@@ -202,6 +182,29 @@ def record_launched(*, job_id: int, attempt: int, object_uid: str, note: str = "
         _start(job, attempt, JobStatus.STARTING)
         _save(job, " ".join(filter(None, [f"Sent to cluster {job.cluster.slug}.", note])))
     return job.status in {JobStatus.STARTING, JobStatus.RUNNING}
+
+
+@transaction.atomic
+def record_launched_together(*, launched: Sequence[Launched]) -> frozenset[int]:
+    """`record_launched` for first attempts of jobs that are still queued. Returns whose that was; the rest is left."""
+    found = {one.job_id: one for one in launched}
+    rows = Job.objects.select_for_update(of=("self",)).filter(pk__in=found, status=JobStatus.QUEUED).order_by("pk")
+    jobs = list(rows)
+    attempts = {row.job_id: row for row in Attempt.objects.filter(job__in=jobs).order_by("number")}
+    jobs = [job for job in jobs if attempts[job.pk].number == 1]
+    clusters = dict(Cluster.objects.filter(pk__in={job.cluster_id for job in jobs}).values_list("pk", "slug"))
+    now, told = timezone.now(), []
+    for job in jobs:
+        job.move_to(JobStatus.STARTING)
+        job.updated_at, job.taken_until = now, None
+        attempts[job.pk].status, attempts[job.pk].object_uid = JobStatus.STARTING, found[job.pk].object_uid
+        text = " ".join(filter(None, [f"Sent to cluster {clusters[job.cluster_id]}.", found[job.pk].note]))
+        told.append(JobEvent(job=job, at=now, status=job.status, text=text))
+        _announce(job)
+    update_rows(jobs, ["status", "version", "updated_at", "taken_until"])
+    update_rows([attempts[job.pk] for job in jobs], ["status", "object_uid"])
+    JobEvent.objects.bulk_create(told, batch_size=BATCH)
+    return frozenset(job.pk for job in jobs)
 
 
 @transaction.atomic
@@ -216,12 +219,15 @@ def record_refused(*, job_id: int, reason: Reason, message: str) -> None:
 def record_pod(*, job_id: int, facts: PodFacts, deleted: bool = False) -> None:
     """Keep what is known of a pod, and let the first running one start the job."""
     job = _locked(job_id)
-    attempt = job.attempts.filter(number=facts.attempt).first()
+    attempts = {attempt.number: attempt for attempt in job.attempts.all()}
+    attempt = attempts.get(facts.attempt)
     if attempt is None:
         return
     if _upsert_pod(attempt, facts, deleted):
         publish(PodChanged(job_id=job.pk, job_uid=str(job.uid)))
-    if attempt.number != _latest_number(job) or deleted:
+        if job.needs_outputs and facts.written:
+            _keep_outputs(attempt, facts.written)
+    if attempt.number != max(attempts) or deleted:
         return
     if job.is_finished:
         _note_late_start(job, facts)
@@ -286,18 +292,35 @@ def record_gone(*, job_id: int, attempt: int) -> None:
 
 
 @transaction.atomic
-def claim_forgotten(*, limit: int) -> list[int]:
-    """Ids of queued jobs whose launch message seems lost. Each is given out at most once per `PATIENCE`."""
-    ids = list(selectors.forgotten_in_queue().order_by("id").values_list("id", flat=True)[:limit])
-    Job.objects.filter(pk__in=ids).update(updated_at=timezone.now())
+def take_for_launch(*, jobs: JobQuerySet, limit: int) -> list[int]:
+    """Ids of up to `limit` of the jobs, oldest first, which are the caller's for `LEASE` and no other launcher's.
+
+    Whoever launches for longer says so with `hold_for_launch`; who dies has them for that long and no longer.
+    """
+    rows = jobs.select_for_update(of=("self",), skip_locked=True).order_by("pk").only("pk")
+    ids = [job.pk for job in rows[:limit]]
+    hold_for_launch(job_ids=ids)
     return ids
 
 
+def hold_for_launch(*, job_ids: Collection[int], span: timedelta = LEASE) -> None:
+    """Nobody else takes these jobs, as far as they are still queued, for that long."""
+    if job_ids:
+        Job.objects.filter(pk__in=job_ids, status=JobStatus.QUEUED).update(taken_until=timezone.now() + span)
+
+
 # -- the pieces -------------------------------------------------------------------------------------------------------
-def _locked(job_id: int) -> Job:
-    """The row under lock. Raises Job.DoesNotExist: a deleted job has nothing left to record."""
-    rows = Job.objects.select_for_update(of=("self",)).select_related("project", "cluster")
-    return rows.defer("cluster__kubeconfig").get(pk=job_id)  # which is encrypted, and nothing to a write
+def _locked(job_id: int, *related: str) -> Job:
+    """The row under lock, with what it refers to where that is asked for: most verbs need none of it.
+
+    Raises Job.DoesNotExist: a deleted job has nothing left to record.
+    """
+    rows = Job.objects.select_for_update(of=("self",))
+    if related:
+        rows = rows.select_related(*related)
+    if "cluster" in related:
+        rows = rows.defer("cluster__kubeconfig")  # which is encrypted, and nothing to a write
+    return rows.get(pk=job_id)
 
 
 def _latest_number(job: Job) -> int:
@@ -394,6 +417,11 @@ def _announce(job: Job) -> None:
             job_id=job.pk, job_uid=str(job.uid), project_id=job.project_id, status=job.status, version=job.version
         )
     )
+
+
+def _keep_outputs(attempt: Attempt, text: str) -> None:
+    outputs, problem = read_outputs(text)
+    Attempt.objects.filter(pk=attempt.pk).update(outputs=outputs, outputs_problem=problem)
 
 
 def _upsert_pod(attempt: Attempt, facts: PodFacts, deleted: bool) -> bool:

@@ -1,7 +1,7 @@
 """The watch is for speed, the sweep is for truth: rows against the cluster, whatever was lost on the way."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from apps.quotas.selectors import namespace_name
 from . import launching, selectors, services
 from .choices import JobStatus, Reason
 from .models import Attempt, Job
-from .observation import job_facts
+from .observation import job_facts, pod_facts
 
 Place = tuple[str, str]  # namespace and name of a Kubernetes Job, or namespace and uid of ours
 logger = structlog.get_logger(__name__)
@@ -24,6 +24,8 @@ SETTLING = timedelta(seconds=60)  # younger rows and objects may still be under 
 KEEP_FINISHED = timedelta(hours=1)  # for people with kubectl, and for whoever still reads a log
 WAITING_PATIENCE = timedelta(minutes=10)  # Kubernetes would retry a missing image for ever
 REMOVED_AT_ONCE = 200
+# Events of a pod with a node and no container yet: pkg/kubelet/events and pkg/controller/volume/events of Kubernetes.
+HANGS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
 
 
 def sweep_cluster(*, cluster_id: int) -> dict[str, int]:
@@ -94,7 +96,9 @@ def _catch_up(api: Gateway, job: Job, found: Manifest, pods: list[Manifest]) -> 
         launching.observe(job=job, kind="Pod", manifest=pod, deleted=False)
     if not pods:
         _explain_missing_pods(api, job, found)
-    _give_up_on_hopeless(job)
+    elif hanging := _hanging(job, pods):
+        _explain_hanging_pod(api, job, hanging)
+    _give_up_on_hopeless(job, pods)
 
 
 def _ref(manifest: Manifest) -> ObjectRef:
@@ -104,22 +108,48 @@ def _ref(manifest: Manifest) -> ObjectRef:
 
 def _explain_missing_pods(api: Gateway, job: Job, found: Manifest) -> None:
     """A Job whose pods the cluster refuses (quota, admission) stays silent but for its events."""
-    meta = found["metadata"]
-    selector = f"involvedObject.kind=Job,involvedObject.name={meta['name']},type=Warning"
-    try:
-        events = api.list("v1", "Event", namespace=meta["namespace"], field_selector=selector).items
-    except GatewayError as refusal:  # Not everybody lets Cube read events; the job waits without an explanation then.
-        logger.warning("events cannot be read", cluster=job.cluster.slug, error=str(refusal))
-        return
-    refused = [e for e in events if e.get("reason") == "FailedCreate"]
-    if refused:
-        message = refused[-1].get("message", "")
+    if message := _warning(api, job, found, {"FailedCreate"}):
         reason = Reason.QUOTA if "exceeded quota" in message else Reason.REFUSED
         services.record_stuck(job_id=job.pk, reason=reason, message=message)
 
 
-def _give_up_on_hopeless(job: Job) -> None:
+def _hanging(job: Job, pods: list[Manifest]) -> Manifest | None:
+    """A pod that has had a node for a minute and says nothing of why it does not start."""
+    if job.status != JobStatus.STARTING or job.updated_at > timezone.now() - SETTLING:
+        return None
+    seen = ((pod, pod_facts(pod)) for pod in pods)
+    return next((pod for pod, facts in seen if facts.phase == "Pending" and facts.node and not facts.reason), None)
+
+
+def _explain_hanging_pod(api: Gateway, job: Job, pod: Manifest) -> None:
+    """A volume that another node still holds, a network that cannot be set up: only events tell. It may still come
+    right by itself, so this is told and no reason to give up."""
+    if message := _warning(api, job, pod, HANGS):
+        services.record_stuck(job_id=job.pk, reason=Reason.NONE, message=message)
+
+
+def _warning(api: Gateway, job: Job, about: Manifest, reasons: Collection[str]) -> str:
+    """The latest warning about an object, of one of the given reasons; empty when there is none, or none to be read."""
+    kind, (namespace, name) = about["kind"], _place(about)
+    selector = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
+    try:
+        events = api.list("v1", "Event", namespace=namespace, field_selector=selector).items
+    except GatewayError as refusal:  # Not everybody lets Cube read events; the job waits without an explanation then.
+        logger.warning("events cannot be read", cluster=job.cluster.slug, error=str(refusal))
+        return ""
+    told = [event for event in events if event.get("reason") in reasons]
+    return max(told, key=_told_at).get("message", "") if told else ""
+
+
+def _told_at(event: Manifest) -> str:
+    """Events come in two forms: counted ones have a last time, others the time they were made."""
+    return event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or ""
+
+
+def _give_up_on_hopeless(job: Job, pods: list[Manifest]) -> None:
     """An image that could not be pulled for ten minutes will not come; say so instead of waiting for ever."""
+    if not {job.reason, *(pod_facts(pod).reason for pod in pods)} & {Reason.IMAGE, Reason.START_ERROR}:
+        return  # and so for nearly every job: no need to ask again
     job.refresh_from_db(fields=["status", "reason", "message"])
     waiting_since = job.events.order_by("-id").values_list("at", flat=True).first()
     if (
@@ -145,7 +175,7 @@ def _remove_leftovers(cluster: Cluster, objects: Iterable[Manifest]) -> int:
     leftovers = [m for m in objects if (a := closed.get(_place(m))) and _may_go(m, a)][:REMOVED_AT_ONCE]
     for manifest in leftovers:
         logger.info("removing what is left of a job", cluster=cluster.slug, place=_place(manifest))
-        launching.remove(cluster=cluster, ref=_ref(manifest))
+        launching.remove_finished(cluster=cluster, ref=_ref(manifest))
     return len(leftovers)
 
 

@@ -13,5 +13,7 @@ urlpatterns = [
     path("<uuid:uid>/yaml/", views.JobYaml.as_view(), name="yaml"),
     path("<uuid:uid>/stop/", views.Stop.as_view(), name="stop"),
     path("<uuid:uid>/rerun/", views.Rerun.as_view(), name="rerun"),
+    path("<uuid:uid>/debug/", views.Debug.as_view(), name="debug"),
+    path("<uuid:uid>/terminal/", views.TerminalPage.as_view(), name="terminal"),
     path("<uuid:uid>/delete/", views.Delete.as_view(), name="delete"),
 ]

@@ -1,12 +1,14 @@
 """Pages of jobs. Each asks its door (`ProjectPage.perm`), reads rows, and makes one service call per verb."""
 
 import contextlib
+import json
+import shlex
 import uuid as uuids
 from typing import Any
 
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -17,18 +19,22 @@ from django.views.generic import DetailView, TemplateView, View
 from apps.clusters.selectors import default_cluster, unwell_clusters
 from apps.core.errors import DomainError, InvalidInput
 from apps.datasets.selectors import file_paths
+from apps.jobtemplates import rendering
 from apps.jobtemplates import selectors as templates
 from apps.jobtemplates.forms import form_for
+from apps.projects.models import Project
 from apps.projects.pages import ProjectPage
 from apps.projects.selectors import secret_references
 
-from . import preview, services
+from . import debugging, preview, services
 from .choices import UNFINISHED, JobStatus
-from .forms import JobForm, first_name, initial_from
+from .forms import DebugForm, JobForm, first_name, initial_from
 from .models import Attempt, Job, Pod
 
 PAGE = 50
 NAMES_LOOKED_AT = 200
+LINKED = ("rerun_of", "debug_of")  # jobs that a job's page names
+COUNTS_HEADER = "Cube-Job-Counts"  # the project's jobs per status, as JSON, for the chips above a live list
 
 
 def read_uids(texts: list[str]) -> list[uuids.UUID]:
@@ -40,11 +46,24 @@ def read_uids(texts: list[str]) -> list[uuids.UUID]:
     return found
 
 
+def counts_by_status(project: Project, user: Any) -> dict[str, int]:
+    """Every status, also those that no job has."""
+    mine = Job.objects.visible_to(user).filter(project=project)
+    found = dict(mine.order_by().values_list("status").annotate(n=Count("pk")))
+    return {status: found.get(status, 0) for status in JobStatus.values}
+
+
 class JobList(ProjectPage, TemplateView):
     """Newest first, filtered by status, template, person and name; pages by keyset, so depth costs nothing."""
 
     perm = "view_project"
     template_name = "jobs/list.html"
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        context = self.get_context_data(**kwargs)
+        answer = self.render_to_response(context)
+        answer[COUNTS_HEADER] = json.dumps({status["value"]: status["count"] for status in context["statuses"]})
+        return answer
 
     def get_template_names(self) -> list[str]:
         return ["jobs/_table.html"] if self.request.htmx else [self.template_name]
@@ -86,9 +105,8 @@ class JobList(ProjectPage, TemplateView):
         return jobs.order_by("-pk")
 
     def _counts(self) -> list[dict[str, Any]]:
-        mine = Job.objects.visible_to(self.request.user).filter(project=self.project)
-        counts = dict(mine.order_by().values_list("status").annotate(n=Count("pk")))
-        return [{"value": s.value, "label": s.label, "count": counts.get(s.value, 0)} for s in JobStatus]
+        counts = counts_by_status(self.project, self.request.user)
+        return [{"value": s.value, "label": s.label, "count": counts[s.value]} for s in JobStatus]
 
 
 class JobRows(ProjectPage, View):
@@ -100,9 +118,11 @@ class JobRows(ProjectPage, View):
         uids = read_uids(request.GET.getlist("uid")[:PAGE])
         jobs = Job.objects.visible_to(request.user).filter(project=self.project, uid__in=uids)
         rows = jobs.for_lists()
-        return render(
+        answer = render(
             request, "jobs/_rows.html", {"jobs": rows, "project": self.project, "permissions": self.permissions}
         )
+        answer[COUNTS_HEADER] = json.dumps(counts_by_status(self.project, request.user))
+        return answer
 
 
 class OneJob(ProjectPage):
@@ -111,8 +131,9 @@ class OneJob(ProjectPage):
     @cached_property
     def job(self) -> Job:
         jobs = Job.objects.visible_to(self.request.user).filter(project=self.project)
-        related = ("project", "cluster", "resource_group", "template_version__template", "submitted_by", "rerun_of")
-        return get_object_or_404(jobs.select_related(*related).defer("cluster__kubeconfig"), uid=self.kwargs["uid"])
+        related = ("project", "cluster", "resource_group", "template_version__template", "submitted_by")
+        jobs = jobs.select_related(*related, *LINKED).defer("cluster__kubeconfig")
+        return get_object_or_404(jobs, uid=self.kwargs["uid"])
 
     def job_url(self, job: Job | None = None) -> str:
         return reverse("jobs:detail", kwargs={"project": self.project.slug, "uid": (job or self.job).uid})
@@ -137,6 +158,7 @@ class JobDetail(OneJob, DetailView):
             waiting_pod=_waiting(attempts[0]) if attempts else None,
             events=self.job.events.select_related("actor").order_by("-id"),
             reruns=self.job.reruns.order_by("-id")[:5],
+            debug_form=DebugForm(),
             **kwargs,
         )
 
@@ -290,6 +312,35 @@ class Rerun(Verb):
 
     def act(self, request: HttpRequest) -> str:
         return self.job_url(services.rerun_job(job=self.job, actor=request.user))
+
+
+class Debug(Verb):
+    """Starts a debug session of a job, and goes to its terminal."""
+
+    perm = "debug_job"
+
+    def act(self, request: HttpRequest) -> str:
+        form = DebugForm(request.POST)
+        if not form.is_valid():
+            raise InvalidInput({name: [str(text) for text in texts] for name, texts in form.errors.items()})
+        session = debugging.debug_job(job=self.job, actor=request.user, seconds=form.seconds())
+        return reverse("jobs:terminal", kwargs={"project": self.project.slug, "uid": session.uid})
+
+
+class TerminalPage(OneJob, TemplateView):
+    """The terminal of a debug session; `cube.csp` allows this page what xterm.js needs."""
+
+    perm = "debug_job"
+
+    def get_template_names(self) -> list[str]:
+        return ["jobs/_terminal_state.html"] if self.request.htmx else ["jobs/terminal.html"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        if not self.job.is_debug:
+            raise Http404
+        workload = rendering.render(self.job.template_version.body, self.job.params)
+        command = shlex.join([*workload.command, *workload.args])
+        return super().get_context_data(job=self.job, command=command, most=debugging.MOST_TERMINALS, **kwargs)
 
 
 class Delete(Verb):

@@ -15,7 +15,7 @@ MAX_DEPTH = 24
 MAX_NODES = 20_000
 
 
-def problems_in(value: Any, at: str) -> Iterator[tuple[str, str]]:
+def problems_in(value: Any, at: str, *, most: int = MAX_NODES) -> Iterator[tuple[str, str]]:
     """What keeps `value` from being stored as JSON everywhere: (path, message) pairs, cheapest reading first.
 
     PostgreSQL's jsonb takes neither NUL nor lone surrogates, JSON has no NaN, and every later walk recurses.
@@ -28,8 +28,8 @@ def problems_in(value: Any, at: str) -> Iterator[tuple[str, str]]:
         if depth > MAX_DEPTH:
             yield path[:200], _("Nested too deeply: at most %(depth)d levels.") % {"depth": MAX_DEPTH}
             return
-        if seen > MAX_NODES:
-            yield at, _("Too large: at most %(count)d values.") % {"count": MAX_NODES}
+        if seen > most:
+            yield at, _("Too large: at most %(count)d values.") % {"count": most}
             return
         match item:
             case dict():

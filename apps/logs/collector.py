@@ -1,111 +1,110 @@
 """The collector of one cluster: sees every pod of every job, holds one follow per container run.
 
-It runs while it holds the cluster's lease. Killing it at any moment loses and doubles nothing: the files are the
-cursors, and whoever takes over asks again from where they end.
-"""
+It runs while it holds the cluster's lease. Killing it at any moment loses and doubles nothing: the rows are the
+cursors, and whoever takes over asks again from where they end."""
 
 import asyncio
 import contextlib
-import os
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
+from django.conf import settings
 
-from apps.clusters import gateway, labels, leases
+from apps.clusters import labels
 from apps.clusters.gateway import Manifest, Streams, WatchEvent
 from apps.clusters.models import Cluster
 from apps.jobs.models import Job
-from apps.jobs.selectors import clusters_in_use
 from apps.quotas.selectors import namespace_name
 
-from . import hot, selectors, services, store
-from .following import Follower, Sight
+from . import compaction, hot, masking, selectors, services
+from .budget import Budget
+from .counters import Counters
+from .following import Desk, Follower, Masker, Pace, Pulse, Sight
+from .journal import Journal
 from .models import LogStream
+from .pods import ContainerState, container_states, run_of
 from .services import ContainerRun
 
-PURPOSE = "logs"
-LEASE_SECONDS = 20
-RENEW_SECONDS = 5
 TICK_SECONDS = 1.0
+JOINS_AT_ONCE = 50
 LOOK_FOR_ORPHANS_SECONDS = 60
 TROUBLE_SECONDS = 5  # after this what failed is tried again
 SETTLE_SECONDS = 20  # after this every pod that exists has been seen
-FOLLOWS_AT_ONCE = 1000
-INDEX = "batch.kubernetes.io/job-completion-index"
+FOLLOWS_A_NODE = 100  # each holds one of a node's 128 inotify instances
+JOIN_SECONDS = 2.0  # between looks for segments to join
+REPORT_SECONDS = 5.0
+MASKER_SECONDS = 60.0  # the pods of a job start together: what is masked in one is asked once
 SELECTED = {**labels.MANAGED, labels.KIND: "job"}
+POD_UID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,35})")
 Key = tuple[str, str, int]  # pod uid, container, restart
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class ContainerState:
-    name: str
-    restart: int
-    is_dead: bool
-    has_previous: bool
-
-
-def container_states(pod: Manifest) -> Iterator[ContainerState]:
-    """The containers of a pod that have, or had, a log: init containers first.
-
-    A container that waits to be restarted still counts as its last instance, which is what the node serves then.
-    """
-    status = pod.get("status") or {}
-    for statuses in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
-        for each in status.get(statuses) or ():
-            state, last = each.get("state") or {}, each.get("lastState") or {}
-            is_running, was_terminated = state.get("running") is not None, last.get("terminated") is not None
-            if is_running or was_terminated or state.get("terminated") is not None:
-                yield ContainerState(
-                    name=each["name"],
-                    restart=int(each.get("restartCount") or 0),
-                    is_dead=not is_running,
-                    has_previous=was_terminated and state.get("waiting") is None,
-                )
-
-
 class Collector:
-    def __init__(self, cluster: Cluster, streams: Streams, publisher: hot.Publisher) -> None:
-        self._cluster, self._streams, self._publisher = cluster, streams, publisher
+    def __init__(
+        self,
+        cluster: Cluster,
+        streams: Streams,
+        publisher: hot.Publisher,
+        *,
+        masker_for: Callable[[Job], Masker] = masking.masker_for,
+        holder: str = "",
+    ) -> None:
+        self._cluster, self._publisher, self._holder = cluster, publisher, holder
+        self._masker_for, self._maskers = masker_for, dict[int, tuple[float, Masker]]()
+        self.counters = Counters()
+        self._journal = Journal(self.counters)
+        budget = Budget(settings.CUBE_LOG_REQUESTS_PER_SECOND, self.counters)
+        self._desk = Desk(
+            streams,
+            self._journal,
+            publisher,
+            budget,
+            self.counters,
+            Pace(),
+            Pulse(settings.CUBE_LOG_ROTATION_SECONDS / 10),
+        )
         self._sights: dict[Key, Sight] = {}
         self._followers: dict[Key, Follower] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._probes: set[asyncio.Task[None]] = set()
         self._done: set[Key] = set()
         self._pods: dict[str, Manifest] = {}
         self._names: dict[tuple[str, str], str] = {}
         self._jobs: dict[str, Job | None] = {}
-        self._slots = asyncio.Semaphore(FOLLOWS_AT_ONCE)
         # The watch and `_adopt` both open streams, and wait for the database in between: without turns they would make
-        # two followers of one file, and the one the tables forgot would hold its lock and never hear of the end.
+        # two followers of one stream, of which the one that the tables forgot would never hear of the end.
         self._turn = asyncio.Lock()
         self._trouble = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
-        helpers = [asyncio.create_task(self._tick_for_ever()), asyncio.create_task(self._adopt_for_ever())]
+        journal = asyncio.create_task(self._journal.run())
+        duties = self._tick_for_ever(), self._adopt_for_ever(), self._join_for_ever(), self._report_for_ever()
+        helpers = [asyncio.create_task(each) for each in duties]
         try:
-            async for event in self._streams.pod_events(labels=SELECTED):
+            async for event in self._desk.streams.pod_events(labels=SELECTED):
                 async with self._turn:
                     await self._try_to_see(event)
         finally:
-            for task in (*helpers, *self._tasks.values()):
+            for task in (*helpers, *self._probes, *self._tasks.values()):
                 task.cancel()
-            await asyncio.gather(*helpers, *self._tasks.values(), return_exceptions=True)
-            with contextlib.suppress(Exception):  # The next holder finds the files as they are.
-                await self._tick()
+            await asyncio.gather(*helpers, *self._probes, *self._tasks.values(), return_exceptions=True)
+            journal.cancel()
+            await asyncio.gather(journal, return_exceptions=True)
+            with contextlib.suppress(Exception):  # What is not stored now is asked for again by the next holder.
+                await self._journal.commit()
 
     # -- pods --------------------------------------------------------------------------------------------------------
     async def _try_to_see(self, event: WatchEvent) -> None:
         """One pod's trouble stays its own: a job deleted meanwhile, a database away. `_adopt` looks at it again."""
         try:
             await self._see(event)
-        except store.UnsafePath as error:
-            logger.warning("log_of_strange_pod_refused", error=str(error))
         except Exception:
             logger.exception("log_pod_event_failed")
             self._jobs.clear()
@@ -114,6 +113,9 @@ class Collector:
     async def _see(self, event: WatchEvent) -> None:
         pod = event.object
         meta = pod["metadata"]
+        if not POD_UID.fullmatch(meta["uid"]):
+            logger.warning("log_of_strange_pod_refused", uid=meta["uid"][:100])
+            return
         uid, place = meta["uid"], (meta["namespace"], meta["name"])
         self._forget_job_if_missing(pod)
         if event.type == "DELETED":
@@ -144,38 +146,57 @@ class Collector:
                 sight.changed.set()
         if state.has_previous and state.restart:
             await self._ensure(job, run_of(pod, state.name, state.restart - 1), is_dead=True, newer_restarts=1)
-        await self._ensure(job, run, is_dead=state.is_dead)
+        await self._ensure(job, run, is_dead=state.is_dead, has_failed=state.has_failed)
 
-    async def _ensure(self, job: Job, run: ContainerRun, *, is_dead: bool, newer_restarts: int = 0) -> None:
+    async def _ensure(
+        self, job: Job, run: ContainerRun, *, is_dead: bool, has_failed: bool = False, newer_restarts: int = 0
+    ) -> None:
         """One follower per container run, whatever the number of events that speak of it."""
         key = (run.pod_uid, run.container, run.restart)
         if key in self._done:
             return
         if sight := self._sights.get(key):
+            sight.has_failed |= has_failed
             if is_dead and not sight.is_dead:
                 sight.is_dead = True
                 sight.changed.set()
             return
-        row = await database_sync_to_async(services.open_stream)(job=job, run=run)
+        row, masker = await database_sync_to_async(self._open)(job, run)
         if row.is_complete:
             self._done.add(key)
             return
-        sight = self._sights[key] = Sight(run, is_dead=is_dead, newer_restarts=newer_restarts)
-        follower = Follower(
-            streams=self._streams, sight=sight, row=row, job_uid=str(job.uid), publisher=self._publisher
-        )
+        sight = Sight(run, is_dead=is_dead, has_failed=has_failed, newer_restarts=newer_restarts)
+        self._sights[key] = sight
+        follower = Follower(desk=self._desk, sight=sight, row=row, job_uid=str(job.uid), masker=masker)
         self._followers[key] = follower
         self._publisher.offer(job.uid, hot.news(row.pk))
         self._tasks[key] = asyncio.create_task(self._run(key, follower))
 
+    def _open(self, job: Job, run: ContainerRun) -> tuple[LogStream, Masker]:
+        """Raises Undecryptable: what must not be read is not known then, and nothing may be stored."""
+        now = time.monotonic()
+        self._maskers = {pk: known for pk, known in self._maskers.items() if now - known[0] < MASKER_SECONDS}
+        if job.pk not in self._maskers:
+            self._maskers[job.pk] = (now, self._masker_for(job))
+        return services.open_stream(job=job, run=run), self._maskers[job.pk][1]
+
     async def _run(self, key: Key, follower: Follower) -> None:
-        async with self._slots:
-            try:
-                await follower.run()
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                logger.exception("log_follower_failed", key=key)
+        try:
+            await follower.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("log_follower_failed", key=key)
+        finally:
+            if follower.tail.is_lost:
+                self._journal.forget(follower.tail)
+
+    def _share_nodes(self) -> None:
+        """A node has room for so many follows; beyond that the less urgent containers are read once a second."""
+        held: Counter[str] = Counter()
+        for sight in sorted(self._sights.values(), key=lambda each: each.priority):
+            held[sight.run.node] += 1
+            sight.may_follow = not sight.run.node or held[sight.run.node] <= FOLLOWS_A_NODE
 
     def _tell(self, pod_uid: str, **news: bool) -> None:
         for (uid, _, _), sight in self._sights.items():
@@ -209,30 +230,61 @@ class Collector:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                await self._tick()
+                self._tick()
             except Exception:
-                logger.exception("log_progress_not_recorded")
+                logger.exception("log_collector_tick_failed")
 
-    async def _tick(self) -> None:
-        """Bring the rows up to date with the files, all in one transaction, and let go of what is complete."""
-        dirty = {key: each for key, each in self._followers.items() if each.is_dirty}
-        if dirty:
-            for each in dirty.values():
-                each.is_dirty = False
-            progress = [each.progress for each in dirty.values()]
+    def _tick(self) -> None:
+        """Watch over the followers, and let go of those that are done."""
+        now = time.monotonic()
+        for follower in self._followers.values():
+            if follower.tail.is_lost or follower.is_hopeless(now):
+                follower.interrupt()
+            elif follower.is_due_for_probe(now):
+                probe = asyncio.create_task(follower.probe())
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
+        for key in [key for key, task in self._tasks.items() if task.done()]:
+            follower = self._followers[key]
+            if follower.is_complete:
+                self._publisher.offer(follower.tail.job_uid, hot.news(follower.tail.stream))
+            else:  # It failed, or was taken from us: the next sight of the pod tries again.
+                self._trouble.set()
+            self._close_books(key, is_done=follower.is_complete)
+        self._share_nodes()
+        self._note_state()
+
+    def _note_state(self) -> None:
+        counters, followers = self.counters, self._followers.values()
+        counters.following = sum(each.is_following for each in followers)
+        counters.polling = sum(each.is_polling for each in followers)
+        counters.waiting = len(followers) - counters.following
+        counters.lag_seconds = round(max((each.lag for each in followers), default=0.0), 3)
+        self._desk.budget.note_use()
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
             try:
-                await database_sync_to_async(services.record_progress)(progress=progress)
-            except BaseException:
-                for each in dirty.values():
-                    each.is_dirty = True
-                raise
-        for key, each in dirty.items():
-            if each.is_complete and not each.is_dirty:
-                self._publisher.offer(each.job_uid, hot.news(each.progress.stream))
-                self._close_books(key)
-        for key in [key for key, task in self._tasks.items() if task.done() and not self._followers[key].is_complete]:
-            self._close_books(key, is_done=False)  # It failed: the next sight of the pod tries again.
-            self._trouble.set()
+                await database_sync_to_async(services.record_report)(
+                    cluster=self._cluster, holder=self._holder, counters=vars(self.counters)
+                )
+            except Exception:
+                logger.exception("log_collector_report_not_kept")
+
+    async def _join_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(JOIN_SECONDS)
+            try:
+                for stream_id in await database_sync_to_async(self._due)():
+                    begun = time.monotonic()
+                    await database_sync_to_async(compaction.join_segments, thread_sensitive=False)(stream_id=stream_id)
+                    await asyncio.sleep(time.monotonic() - begun)  # Live lines go first: half the time is theirs alone.
+            except Exception:
+                logger.exception("log_segments_not_joined")
+
+    def _due(self) -> list[int]:
+        return list(compaction.due(self._cluster.pk).values_list("pk", flat=True)[:JOINS_AT_ONCE])
 
     def _close_books(self, key: Key, *, is_done: bool = True) -> None:
         for table in (self._followers, self._sights, self._tasks):
@@ -285,81 +337,3 @@ class Collector:
             holder = self._names.get((run.namespace, run.pod_name))
             self._sights[key].is_gone = True
             self._sights[key].is_replaced = holder is not None and holder != run.pod_uid
-
-
-def run_of(pod: Manifest, container: str, restart: int) -> ContainerRun:
-    meta = pod["metadata"]
-    held, noted = meta.get("labels") or {}, meta.get("annotations") or {}
-    return ContainerRun(
-        namespace=meta["namespace"],
-        pod_name=meta["name"],
-        pod_uid=meta["uid"],
-        container=container,
-        restart=restart,
-        attempt=_whole(held.get(labels.ATTEMPT)) or 1,
-        rank=_whole(noted.get(INDEX, held.get(INDEX))),
-    )
-
-
-def _whole(text: Any) -> int | None:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 6 else None
-
-
-# -- the process -----------------------------------------------------------------------------------------------------
-class Warden:
-    """Holds what leases it can get and collects their clusters, until cancelled."""
-
-    def __init__(self, *, holder: str = "") -> None:
-        self.holder = holder or f"{socket.gethostname()[:60]}-{os.getpid()}"
-        self._running: dict[int, tuple[str, asyncio.Task[None]]] = {}
-
-    async def run(self) -> None:
-        publisher = hot.Publisher()
-        try:
-            while True:
-                try:
-                    await self._round(publisher)
-                except Exception:  # The database may be away for a while; leases then run out by themselves.
-                    logger.exception("log_leases_not_renewed")
-                    await self._stop(*self._running)
-                await asyncio.sleep(RENEW_SECONDS)
-        finally:
-            held = list(self._running)
-            await self._stop(*held)
-            for cluster in await database_sync_to_async(lambda: list(Cluster.objects.filter(pk__in=held)))():
-                await database_sync_to_async(leases.release)(cluster, PURPOSE, self.holder)
-            await publisher.close()
-
-    async def _round(self, publisher: hot.Publisher) -> None:
-        clusters = await database_sync_to_async(lambda: list(clusters_in_use()))()
-        kept = set()
-        for cluster in clusters:
-            if not await database_sync_to_async(leases.acquire)(cluster, PURPOSE, self.holder, LEASE_SECONDS):
-                continue
-            kept.add(cluster.pk)
-            kubeconfig, task = self._running.get(cluster.pk, ("", None))
-            if task is not None and (task.done() or kubeconfig != cluster.kubeconfig):
-                await self._stop(cluster.pk)
-            if cluster.pk not in self._running:
-                task = asyncio.create_task(self._collect(cluster, publisher))
-                self._running[cluster.pk] = (cluster.kubeconfig, task)
-        await self._stop(*(set(self._running) - kept))
-
-    async def _collect(self, cluster: Cluster, publisher: hot.Publisher) -> None:
-        """One cluster's trouble stays its own: it is tried again in the next round."""
-        try:
-            streams = gateway.open_streams(cluster)
-            try:
-                await Collector(cluster, streams, publisher).run()
-            finally:
-                await streams.close()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("log_collector_failed", cluster=cluster.slug)
-
-    async def _stop(self, *cluster_ids: int) -> None:
-        tasks = [self._running.pop(each)[1] for each in cluster_ids if each in self._running]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,11 +1,15 @@
-"""What happens to logs when jobs announce something."""
+"""What happens to logs when what they belong to goes."""
 
-from apps.core.events import subscribe
-from apps.jobs.events import JobDeleted
+from typing import Any
 
-from . import tasks
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
+
+from . import compaction
+from .models import LogStream
 
 
-@subscribe(JobDeleted)
-def enqueue_removal(event: JobDeleted) -> None:
-    tasks.remove_job_logs.delay(project_id=event.project_id, job_uid=event.job_uid)
+@receiver(pre_delete, sender=LogStream)
+def note_garbage(instance: LogStream, **_: Any) -> None:
+    """In the transaction that deletes a stream: its objects are deleted by a collector, which alone may write them."""
+    compaction.abandon(instance)

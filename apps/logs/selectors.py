@@ -7,14 +7,15 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from apps.jobs.models import Job, Pod
 
 from . import store
 from .lines import Line
-from .models import LogStream
+from .models import LogGap, LogSegment, LogStream
 
 PATIENCE = timedelta(seconds=60)  # how long after a job's end a pod may still be without a log
 by_stamp = attrgetter("stamp")
@@ -29,9 +30,66 @@ def streams_of(job_id: int) -> list[LogStream]:
     return list(LogStream.objects.filter(job_id=job_id).order_by("rank", "pk"))
 
 
+def failed_pods_of(job_id: int) -> frozenset[str]:
+    """The uids of a job's pods that failed: where the first error is looked for first."""
+    failed = Pod.objects.filter(attempt__job_id=job_id).filter(Q(phase="Failed") | Q(exit_code__gt=0))
+    return frozenset(failed.values_list("uid", flat=True))
+
+
+def sources_of(streams: Iterable[LogStream]) -> list[store.Source]:
+    """Where the lines of streams are at this moment, in the order of the streams. One query."""
+    rows: dict[int, list[store.Segment]] = {stream.pk: [] for stream in streams}
+    fields = ("stream_id", "first", "records", "earliest", "latest", "name", "offset", "size", "index_size")
+    found = LogSegment.objects.filter(stream_id__in=rows).order_by("stream_id", "first").values_list(*fields)
+    for stream_id, first, records, earliest, latest, *place in found:
+        rows[stream_id].append(store.Segment(first, records, earliest.encode(), latest.encode(), *place))
+    return [_source(stream_id, segments) for stream_id, segments in rows.items()]
+
+
+def source_of(stream: LogStream, rows: Iterable[LogSegment] | None = None) -> store.Source:
+    """Where one stream's lines are; or those of some of its segments."""
+    if rows is None:
+        return sources_of([stream])[0]
+    names = ("name", "offset", "size", "index_size")
+    return _source(
+        stream.pk,
+        [
+            store.Segment(
+                row.first,
+                row.records,
+                row.earliest.encode(),
+                row.latest.encode(),
+                *(getattr(row, name) for name in names),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _source(stream: int, segments: list[store.Segment]) -> store.Source:
+    return store.Source(stream, tuple(segments), segments[-1].end if segments else 0)
+
+
+def ends_with_gap(stream: LogStream) -> bool:
+    """Whether the last stored record of a stream is a gap row."""
+    return LogGap.objects.filter(stream=stream, ordinal=stream.line_count - 1).exists()
+
+
 def incomplete_on(cluster_id: int) -> QuerySet[LogStream]:
     """Streams of a cluster whose end has not been collected."""
     return LogStream.objects.filter(job__cluster_id=cluster_id, is_complete=False).select_related("job__project")
+
+
+def unshipped_on(cluster_id: int) -> QuerySet[LogStream]:
+    """Streams of a cluster with records that were not shipped; `shipped` is the next ordinal to send."""
+    shipped = Greatest(Coalesce(F("ship_cursor__ordinal"), 0), F("kept_from"))
+    found = LogStream.objects.filter(job__cluster_id=cluster_id, line_count__gt=0).annotate(shipped=shipped)
+    return found.filter(line_count__gt=F("shipped")).select_related("job__project").order_by("pk")
+
+
+def unshipped_lines_on(cluster_id: int) -> int:
+    waiting = unshipped_on(cluster_id).order_by().aggregate(n=Sum(F("line_count") - F("shipped")))
+    return int(waiting["n"] or 0)
 
 
 def has_ended(job_id: int, streams: Iterable[LogStream]) -> bool:
@@ -83,5 +141,5 @@ def newest(
 
 
 def counts(sources: Iterable[store.Source]) -> dict[int, int]:
-    """stream -> how many lines its file holds now."""
-    return {source.stream: store.count(source) for source in sources}
+    """stream -> how many lines are stored."""
+    return {source.stream: source.lines for source in sources}

@@ -1,8 +1,8 @@
 from celery import shared_task
 
-from . import services
+from . import retention
 
 
-@shared_task(autoretry_for=(OSError,), retry_backoff=True, max_retries=8)
-def remove_job_logs(*, project_id: int, job_uid: str, **_: object) -> None:
-    services.remove_job_logs(project_id=project_id, job_uid=job_uid)
+@shared_task
+def remove_expired(**_: object) -> None:
+    retention.remove_expired()

@@ -17,6 +17,10 @@ MOST_PROJECTS = 200  # in the switcher; whoever sees more finds the rest on the 
 ENTRIES = (
     (_("Submit a job"), "jobs:submit", "plus", "submit_job"),
     (_("Jobs"), "jobs:list", "list-details", "view_project"),
+    (_("Pipelines"), "pipelines:list", "sitemap", "view_project"),
+    (_("Schedules"), "schedules:list", "calendar-time", "view_project"),
+    (_("Alerts"), "alerts:list", "bell", "view_project"),
+    (_("Log search"), "logs:search", "search", "view_project"),
     (_("Templates"), "jobtemplates:list", "template", "view_project"),
     (_("Workspace"), "datasets:workspace", "folder", "view_project"),
     (_("Secrets"), "projects:secrets", "key", "manage_secrets"),

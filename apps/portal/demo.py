@@ -1,4 +1,5 @@
-"""What laptop mode starts with: people of every role, a project and a first job. Never part of production.
+"""What laptop mode starts with: people of every role, a project, a first job, a pipeline on a schedule. Never part of
+production.
 
 Safe to repeat. Accounts that were here before us are never touched: their passwords are not ours to know.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts import services as accounts
@@ -21,12 +23,18 @@ from apps.accounts.roles import PlatformRole
 from apps.jobs import services as jobs
 from apps.jobs.models import Job
 from apps.jobtemplates.models import TemplateVersion
+from apps.pipelines import services as pipelines
+from apps.pipelines.graph.documents import read_graph
+from apps.pipelines.models import Pipeline
 from apps.projects import services as projects
 from apps.projects.models import Project
 from apps.projects.roles import Role
+from apps.schedules import services as schedules
+from apps.schedules.choices import CatchUp, Kind, Overlap
 
-PROJECT, WELCOME = "demo", "welcome"
+PROJECT, WELCOME, DIGITS, EVERY_QUARTER = "demo", "welcome", "Digits", "Digits every 15 minutes"
 EXAMPLES = settings.BASE_DIR / "apps" / "jobtemplates" / "examples"
+FLOW = settings.BASE_DIR / "apps" / "pipelines" / "examples" / "digits"
 ADA = "ada"
 
 
@@ -74,7 +82,9 @@ def seed(*, url: str) -> Demo:
     project = _project(fresh)
     sign_ins = tuple(known[person.username] for person in PEOPLE if person.username in known)
     _keep(url, sign_ins)
-    return Demo(users=sign_ins, is_new=bool(fresh), first_job_to_come=_first_job(project))
+    first_job = _first_job(project)
+    _first_pipeline(project)
+    return Demo(users=sign_ins, is_new=bool(fresh), first_job_to_come=first_job)
 
 
 def _known_sign_ins() -> dict[str, SignIn]:
@@ -130,6 +140,44 @@ def _first_job(project: Project | None) -> int | None:
         actor=ada,
     )
     return int(job.pk)
+
+
+@transaction.atomic
+def _first_pipeline(project: Project | None) -> None:
+    """Drawn, run and scheduled once; whoever changes, pauses, archives or deletes any of it keeps what they made of it.
+
+    The interval counts from here, so that a Cube that was started for a few minutes runs nothing by itself.
+    """
+    ada = User.objects.filter(username=ADA).first()
+    if project is None or ada is None or Pipeline.objects.filter(project=project).exists():
+        return
+    pipeline = pipelines.create_pipeline(
+        project=project,
+        name=DIGITS,
+        description="Prepares handwritten digits, trains a model for each seed, tries the best one and draws a report.",
+        graph=digits_graph(),
+        actor=ada,
+    )
+    pipelines.start_run(pipeline=pipeline, actor=ada)
+    schedules.create_schedule(
+        project=project,
+        name=EVERY_QUARTER,
+        pipeline=pipeline,
+        kind=Kind.INTERVAL,
+        interval_seconds=15 * 60,
+        max_active_runs=1,
+        overlap=Overlap.SKIP,
+        catch_up=CatchUp.LATEST,
+        actor=ada,
+    )
+
+
+def digits_graph() -> dict[str, Any]:
+    """The example's document, each task with the program of its name, so that it needs nothing in the workspace."""
+    graph: dict[str, Any] = read_graph((FLOW / "pipeline.yaml").read_text())
+    for key, task in graph["tasks"].items():
+        task["params"]["code"] = (FLOW / f"{key}.py").read_text()
+    return graph
 
 
 def welcome_script() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from celery import current_app
 from django.conf import settings
 
 from apps.clusters import services as clusters
+from apps.clusters.gateway import inline_files
 from apps.clusters.models import Cluster
 
 from .supervisor import Program
@@ -57,23 +59,28 @@ def devcluster() -> Program:
     return Program(
         name="devcluster",
         command=module("apps.devcluster", "start", "--data-dir", str(devcluster_folder()), "--port", str(port)),
-        ready=lambda: devcluster_kubeconfig().exists() and listens(port),
+        # It listens before it has all it offers, and what a first look misses is offered only after the next one.
+        ready=lambda: (devcluster_folder() / "ready").exists() and listens(port),
         grace_seconds=3.5,
         orphan_signal=signal.SIGTERM,  # It ends the pods it runs before it goes.
-        nice=10,  # Training on this very machine must not make its pages slow.
+        nice=15,  # Training on this very machine must not make its pages slow.
     )
 
 
-def web(port: int) -> Program:
-    return Program(
-        name="web",
-        command=module(
-            *("uvicorn", "cube.asgi:application", "--host", HOST, "--port", str(port)),
-            *("--no-access-log", "--log-level", "warning", "--ws", "websockets-sansio"),
-            *("--ws-per-message-deflate", "false", "--lifespan", "off", "--timeout-graceful-shutdown", "2"),
-        ),
-        ready=lambda: serves(f"http://{HOST}:{port}/readyz"),
-    )
+def web(port: int) -> list[Program]:
+    """Several processes on one port: Python runs one thread at a time, and a page must not wait for a submission."""
+    samples = settings.CUBE_DATA_DIR / "run" / "metrics"
+    shutil.rmtree(samples, ignore_errors=True)  # Counters begin anew with each start, as a process's own would.
+    samples.mkdir(parents=True, mode=0o700)
+    return [
+        Program(
+            name=f"web-{number}",
+            command=module("cube.serve", HOST, str(port)),
+            ready=lambda: serves(f"http://{HOST}:{port}/readyz"),
+            environment={"PROMETHEUS_MULTIPROC_DIR": str(samples)},  # /metrics adds up what all of them count
+        )
+        for number in range(1, settings.CUBE_WEB_PROCESSES + 1)
+    ]
 
 
 def worker() -> Program:
@@ -85,7 +92,19 @@ def worker() -> Program:
             *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
         ),
         ready=lambda: bool(current_app.control.ping(timeout=0.5, limit=1)),
-        nice=5,
+        nice=10,
+    )
+
+
+def ticker() -> Program:
+    """A worker of its own for the ticks of schedules: they must not queue behind the launches they cause."""
+    return Program(
+        name="ticker",
+        command=module(
+            *("celery", "--app", "cube.celery", "worker", "--pool", "threads", "--concurrency", "2"),
+            *("--queues", "ticks", "--hostname", "ticker@%h"),
+            *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
+        ),
     )
 
 
@@ -101,20 +120,26 @@ def beat() -> Program:
 
 
 def watcher() -> Program:
-    return Program(name="watch_cluster", command=manage("watch_cluster"), nice=5)
+    return Program(name="watch_cluster", command=manage("watch_cluster"), nice=10)
 
 
 def collector() -> Program:
-    return Program(name="collect_logs", command=manage("collect_logs"), nice=5)
+    return Program(name="collect_logs", command=manage("collect_logs"), nice=10)
 
 
-def register_cluster(kubeconfig: Path) -> None:
+def shipper() -> list[Program]:
+    """Only where logs are to go somewhere."""
+    return [Program(name="ship_logs", command=manage("ship_logs"), nice=15)] if settings.CUBE_LOG_SINK else []
+
+
+def register_cluster(kubeconfig: Path) -> Cluster:
     """The cluster "default": made on first use, reached by the present kubeconfig, and looked at once.
 
-    Raises InvalidInput when the kubeconfig is not one. An unreachable cluster is registered all the same: the portal
-    shows it as such.
+    The file is the operator's own, so the files it names are read too (minikube writes such ones). Raises InvalidInput
+    when it is no kubeconfig. An unreachable cluster is registered all the same: its `health` says so.
     """
-    text = kubeconfig.read_text()
+    path = kubeconfig.expanduser()
+    text = inline_files(path.read_text(), path.resolve().parent)
     cluster = Cluster.objects.filter(slug=CLUSTER).first()
     if cluster is None:
         is_default = not Cluster.objects.filter(is_default=True).exists()
@@ -122,7 +147,7 @@ def register_cluster(kubeconfig: Path) -> None:
         cluster = clusters.register_cluster(slug=CLUSTER, name=name, kubeconfig=text, is_default=is_default)
     else:
         clusters.update_kubeconfig(cluster=cluster, kubeconfig=text)
-    clusters.probe_cluster(cluster_id=cluster.pk)
+    return clusters.probe_cluster(cluster_id=cluster.pk) or cluster
 
 
 # -- what answers ------------------------------------------------------------------------------------------------------

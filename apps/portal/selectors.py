@@ -1,12 +1,13 @@
 """Reads of the home page: a constant number of queries, however many projects and jobs there are."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, QuerySet
 
 from apps.clusters.models import Cluster
-from apps.jobs.choices import ACTIVE, WAITING, JobStatus
+from apps.jobs.choices import waits
 from apps.jobs.models import Job
 from apps.projects import access
 from apps.projects.models import Project
@@ -18,7 +19,7 @@ PROJECTS_SHOWN = 48
 @dataclass(frozen=True)
 class ProjectCard:
     project: Project
-    waiting: int
+    waiting: int  # queued, or held up by what the cluster lacks
     active: int
 
 
@@ -29,22 +30,16 @@ def project_cards(user: Any) -> list[ProjectCard]:
         Job.objects.unfinished()
         .filter(project__in=projects)
         .order_by()
-        .values_list("project_id", "status")
+        .values_list("project_id", "status", "reason")
         .annotate(number=Count("pk"))
     )
-    counts = {(project, status): number for project, status, number in counted}
+    totals: Counter[tuple[int, bool]] = Counter()
+    for project_id, status, reason, number in counted:
+        totals[project_id, waits(status, reason)] += number
     return [
-        ProjectCard(
-            project=project,
-            waiting=_total(counts, project.pk, WAITING),
-            active=_total(counts, project.pk, ACTIVE),
-        )
+        ProjectCard(project=project, waiting=totals[project.pk, True], active=totals[project.pk, False])
         for project in projects
     ]
-
-
-def _total(counts: dict[tuple[int, str], int], project: int, statuses: frozenset[JobStatus]) -> int:
-    return sum(counts.get((project, status), 0) for status in statuses)
 
 
 def recent_jobs(user: Any) -> QuerySet[Job]:

@@ -42,6 +42,7 @@ class NewProjectForm(forms.ModelForm):
 class MembershipInline(TabularInline):
     model = Membership
     extra = 0
+    hide_title = True  # it repeats the columns
     fields = ["user", "role", "created_at"]
     readonly_fields = ["created_at"]
     autocomplete_fields = ["user"]
@@ -75,7 +76,7 @@ class ProjectAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Project | None = None) -> list[str]:
         if obj is None:
             return ["slug", "name", "description", "owner"]
-        return ["slug", "name", "description", "created_at", "updated_at", "open_link"]
+        return ["slug", "name", "description", "log_retention_days", "created_at", "updated_at", "open_link"]
 
     def get_form(self, request: HttpRequest, obj: Project | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
@@ -90,7 +91,13 @@ class ProjectAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         if change:
-            services.update_project(project=obj, name=obj.name, description=obj.description, actor=request.user)
+            services.update_project(
+                project=obj,
+                name=obj.name,
+                description=obj.description,
+                log_retention_days=obj.log_retention_days,
+                actor=request.user,
+            )
             return
         made = services.create_project(
             slug=obj.slug,

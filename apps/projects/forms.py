@@ -13,8 +13,8 @@ from .secrets import MAX_BYTES
 class SettingsForm(forms.ModelForm):
     class Meta:
         model = Project
-        fields = ["name", "description"]
-        labels = {"name": _("Name"), "description": _("Description")}
+        fields = ["name", "description", "log_retention_days"]
+        labels = {"name": _("Name"), "description": _("Description"), "log_retention_days": _("Days logs are kept")}
         widgets = {"description": forms.Textarea(attrs={"rows": 4})}
 
 

@@ -1,5 +1,5 @@
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
@@ -27,13 +27,31 @@ class Project(TimestampedModel):
     slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True, max_length=2000)
+    log_retention_days = models.PositiveIntegerField(
+        _("days logs are kept"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36500)],
+        help_text=_("How long the logs of finished jobs are kept. Empty: as the site does."),
+    )
 
     class Meta:
         ordering = ["slug"]
         permissions = [
             ("submit_job", "Can submit jobs"),
             ("stop_job", "Can stop jobs"),
+            ("debug_job", "Can open terminals in debug sessions of jobs"),
             ("delete_job", "Can delete jobs"),
+            ("edit_pipeline", "Can edit pipelines"),
+            ("run_pipeline", "Can run pipelines"),
+            ("overrule_task", "Can overrule results of pipelines"),
+            ("edit_schedule", "Can edit schedules"),
+            ("run_slot", "Can run and skip times of schedules"),
+            ("overrule_slot", "Can overrule results of schedules"),
+            ("delete_schedule", "Can delete schedules"),
+            ("edit_alert_rule", "Can edit alert rules"),
+            ("snooze_alert", "Can snooze and close alerts"),
+            ("manage_alert_channels", "Can manage alert channels"),
             ("manage_secrets", "Can manage secrets"),
             ("manage_members", "Can manage members"),
         ]

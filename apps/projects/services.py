@@ -1,6 +1,7 @@
 """Writes on projects, their members and secrets: one verb, one transaction, one audit entry."""
 
 from collections.abc import Mapping
+from types import EllipsisType
 from typing import Any
 
 from django.contrib.auth.models import Permission
@@ -42,18 +43,27 @@ def create_project(*, slug: str, name: str, description: str = "", owner: Any, a
 
 @transaction.atomic
 def update_project(
-    *, project: Project, name: str | None = None, description: str | None = None, actor: Any = None
+    *,
+    project: Project,
+    name: str | None = None,
+    description: str | None = None,
+    log_retention_days: int | EllipsisType | None = ...,
+    actor: Any = None,
 ) -> Project:
-    """Change what people read. The slug is part of addresses and namespaces, so it stays. Raises InvalidInput."""
+    """Change what people read, and how long logs are kept (None: as the site does). What is not given stays.
+
+    The slug is part of addresses and namespaces, so it never changes. Raises InvalidInput.
+    """
     if name is not None:
         project.name = name.strip()
     if description is not None:
         project.description = description
+    if log_retention_days is not ...:
+        project.log_retention_days = log_retention_days
     clean(project)
-    project.save(update_fields=["name", "description", "updated_at"])
-    audit.record(
-        actor=actor, action="project.update", target=project, project=project.slug, detail={"name": project.name}
-    )
+    project.save(update_fields=["name", "description", "log_retention_days", "updated_at"])
+    detail = {"name": project.name, "log_retention_days": project.log_retention_days}
+    audit.record(actor=actor, action="project.update", target=project, project=project.slug, detail=detail)
     return project
 
 
@@ -133,6 +143,21 @@ def _make_grants_match(project: Project, user: Any, wanted: frozenset[str]) -> N
             ProjectUserObjectPermission(content_object=project, user=user, permission=permission)
             for permission in found
         )
+
+
+@transaction.atomic
+def renew_grants() -> int:
+    """Give every member what their role has come to imply since it was given. Returns how many grants were missing."""
+    known = {p.codename: p for p in Permission.objects.filter(content_type__app_label="projects", codename__in=ALL)}
+    held = set(ProjectUserObjectPermission.objects.values_list("content_object_id", "user_id", "permission_id"))
+    missing = [
+        ProjectUserObjectPermission(content_object_id=project_id, user_id=user_id, permission=known[codename])
+        for project_id, user_id, role in Membership.objects.values_list("project_id", "user_id", "role")
+        for codename in PERMISSIONS[Role(role)] & known.keys()
+        if (project_id, user_id, known[codename].pk) not in held
+    ]
+    ProjectUserObjectPermission.objects.bulk_create(missing, batch_size=1000, ignore_conflicts=True)
+    return len(missing)
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 `docs/configuration.md` lists every variable.
 """
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,6 +48,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("CUBE_MAX_BODY_BYTES", default=4 * 1024 * 1024)
 CUBE_WEB_THREADS = env.int("CUBE_WEB_THREADS", default=16)  # requests a web process answers at a time
+CUBE_WEB_PROCESSES = max(1, env.int("CUBE_WEB_PROCESSES", default=min(2, os.cpu_count() or 1)))  # of `manage.py up`
 ROOT_URLCONF = "cube.urls"
 ASGI_APPLICATION = "cube.asgi.application"
 APPEND_SLASH = True
@@ -63,6 +65,9 @@ LOCAL_APPS = [
         "jobtemplates",
         "jobs",
         "logs",
+        "pipelines",
+        "schedules",
+        "alerts",
         "portal",
         "devcluster",
     )
@@ -215,6 +220,29 @@ CELERY_TIMEZONE = "UTC"
 # The one table of ticks. A second beat is harmless: every task is a sweep that claims rows.
 CELERY_BEAT_SCHEDULE = {
     "jobs-sweep": {"task": "apps.jobs.tasks.sweep_jobs", "schedule": 15.0, "options": {"expires": 14}},
+    # Through the queue of the work it looks for, and dropped when it gets old there: then nothing is known to be lost.
+    "jobs-lost": {"task": "apps.jobs.tasks.launch_lost", "schedule": 1.0, "options": {"expires": 2}},
+    "pipelines-lost": {"task": "apps.pipelines.tasks.advance_lost", "schedule": 1.0, "options": {"expires": 2}},
+    "pipelines-sweep": {
+        "task": "apps.pipelines.tasks.sweep_runs",
+        "schedule": 10.0,
+        "options": {"expires": 9},
+    },
+    "schedules-tick": {
+        "task": "apps.schedules.tasks.tick",
+        "schedule": 1.0,
+        "options": {"expires": 5, "queue": "ticks"},
+    },
+    "schedules-sweep": {
+        "task": "apps.schedules.tasks.sweep_schedules",
+        "schedule": 5.0,
+        "options": {"expires": 4, "queue": "ticks"},
+    },
+    "alerts-sweep": {
+        "task": "apps.alerts.tasks.sweep_alerts",
+        "schedule": 15.0,
+        "options": {"expires": 14},
+    },
     "clusters-probe": {
         "task": "apps.clusters.tasks.probe_clusters",
         "schedule": 30.0,
@@ -224,6 +252,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "apps.accounts.tasks.forget_expired",
         "schedule": 3600.0,
         "options": {"expires": 3000},
+    },
+    "logs-retention": {
+        "task": "apps.logs.tasks.remove_expired",
+        "schedule": 900.0,
+        "options": {"expires": 800},
     },
 }
 
@@ -249,14 +282,52 @@ CUBE_WORKSPACE_SIZE = env.str("CUBE_WORKSPACE_SIZE", default="10Gi")
 CUBE_WORKSPACE_ACCESS_MODE = env.str("CUBE_WORKSPACE_ACCESS_MODE", default="ReadWriteOnce")  # or ReadWriteMany
 CUBE_TOOLS_IMAGE = env.str("CUBE_TOOLS_IMAGE", default="python:3.11-slim")  # lists workspaces; needs only python3
 CUBE_LOG_DIR = Path(env.str("CUBE_LOG_DIR", default=str(CUBE_DATA_DIR / "logs")))
+CUBE_LOG_S3_BUCKET = env.str("CUBE_LOG_S3_BUCKET", default="")  # then CUBE_LOG_DIR is not used
+CUBE_LOG_REQUESTS_PER_SECOND = env.float("CUBE_LOG_REQUESTS_PER_SECOND", default=100.0)  # of one cluster's API
+CUBE_LOG_ROTATION_SECONDS = env.float("CUBE_LOG_ROTATION_SECONDS", default=10.0)  # kubelet: containerLogMonitorInterval
+CUBE_LOG_RETENTION_DAYS = env.int("CUBE_LOG_RETENTION_DAYS", default=0)  # 0: for ever; a project may set its own
+CUBE_LOG_SINK = env.str("CUBE_LOG_SINK", default="")  # where `manage.py ship_logs` sends every line
+CUBE_LOG_SINK_AUTHORIZATION = env.str("CUBE_LOG_SINK_AUTHORIZATION", default="")
 
+# -- alerts ----------------------------------------------------------------------------------------------------------
+CUBE_PORTAL_URL = env.str("CUBE_PORTAL_URL", default="")  # for links in messages; without it they have none
+vars().update(env.email_url("CUBE_EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("CUBE_EMAIL_FROM", default="cube@localhost")
+CUBE_ALERT_EMAIL_DOMAINS: list[str] = env.list("CUBE_ALERT_EMAIL_DOMAINS", default=[])  # none: any
+# Webhooks call public addresses; these private networks are allowed beside them.
+CUBE_ALERT_PRIVATE_NETWORKS: list[str] = env.list("CUBE_ALERT_PRIVATE_NETWORKS", default=[])
+CUBE_NOTIFIERS = {
+    "email": "apps.alerts.notifiers.email.EmailNotifier",
+    "webhook": "apps.alerts.notifiers.webhook.WebhookNotifier",
+}
 # -- language, time, files -------------------------------------------------------------------------------------------
 USE_TZ = True
 TIME_ZONE = env.str("CUBE_TIME_ZONE", default="UTC")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]
 USE_I18N = True
+FORMAT_MODULE_PATH = ["cube.formats"]
 LOCALE_PATHS = [BASE_DIR / "cube" / "locale"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "logs": {
+        "BACKEND": "apps.logs.store.objects.LogFileStorage",
+        "OPTIONS": {"file_permissions_mode": 0o640, "directory_permissions_mode": 0o750},
+    },
+}
+if CUBE_LOG_S3_BUCKET:  # Keys come from the environment or the instance, as with every program that uses boto3.
+    STORAGES["logs"] = {
+        "BACKEND": "apps.logs.store.s3.LogS3Storage",
+        "OPTIONS": {
+            "bucket_name": CUBE_LOG_S3_BUCKET,
+            "location": env.str("CUBE_LOG_S3_PREFIX", default=""),
+            "endpoint_url": env.str("CUBE_LOG_S3_ENDPOINT", default="") or None,
+            "region_name": env.str("CUBE_LOG_S3_REGION", default="") or None,
+            "file_overwrite": False,
+        },
+    }
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("CUBE_STATIC_ROOT", default=str(CUBE_DATA_DIR / "staticfiles")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -296,7 +367,22 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "apps.jobs.choices.JobStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatusEnum": "apps.jobs.choices.JobStatus",
+        "JobReasonEnum": "apps.jobs.choices.Reason",
+        "RunStatusEnum": "apps.pipelines.choices.RunStatus",
+        "RunReasonEnum": "apps.pipelines.choices.Why",
+        "RunTriggerEnum": "apps.pipelines.choices.Launch",
+        "TaskStatusEnum": "apps.pipelines.choices.TaskStatus",
+        "SlotStatusEnum": "apps.schedules.choices.SlotStatus",
+        "SlotReasonEnum": "apps.schedules.choices.Why",
+        "SlotMarkEnum": "apps.schedules.choices.Mark",
+        "ScheduleKindEnum": "apps.schedules.choices.Kind",
+        "SecretKindEnum": "apps.projects.choices.SecretKind",
+        "BackfillStatusEnum": "apps.schedules.choices.BackfillStatus",
+        "AlertChannelKindEnum": "apps.alerts.choices.ChannelKind",
+        "AlertDeliveryStatusEnum": "apps.alerts.choices.DeliveryStatus",
+    },
 }
 
 # -- content security policy -----------------------------------------------------------------------------------------

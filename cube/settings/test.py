@@ -1,9 +1,13 @@
 """Settings of the test suite: fakes at the seams, everything in memory unless a test asks for more."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
-os.environ.setdefault("CUBE_DATA_DIR", tempfile.mkdtemp(prefix="cube-test-"))
+if "CUBE_DATA_DIR" not in os.environ:
+    os.environ["CUBE_DATA_DIR"] = tempfile.mkdtemp(prefix="cube-test-")
+    atexit.register(shutil.rmtree, os.environ["CUBE_DATA_DIR"], ignore_errors=True)
 
 from .base import *  # noqa: F403
 from .base import env
@@ -18,5 +22,6 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 CELERY_TASK_ALWAYS_EAGER = True
 CUBE_GATEWAY = "apps.clusters.gateway.fake.FakeGateway"
 CUBE_STREAMS = "apps.clusters.gateway.fake.FakeStreams"
+CUBE_NOTIFIERS = dict.fromkeys(("email", "webhook"), "apps.alerts.notifiers.fake.FakeNotifier")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 AXES_ENABLED = False

@@ -172,7 +172,9 @@ document.addEventListener("change", (event) => {
 
 // ---- htmx ----
 document.addEventListener("htmx:load", (event) => enhance(event.detail.elt));
-document.addEventListener("htmx:responseError", () => toast(text.textFailed, "error"));
-document.addEventListener("htmx:sendError", () => toast(text.textOffline, "error"));
+// What asks by itself every so often must not stack up errors nobody caused: `data-quiet`.
+const isQuiet = (event) => event.target.closest?.("[data-quiet]");
+document.addEventListener("htmx:responseError", (event) => isQuiet(event) || toast(text.textFailed, "error"));
+document.addEventListener("htmx:sendError", (event) => isQuiet(event) || toast(text.textOffline, "error"));
 
 enhance(document);

@@ -59,6 +59,7 @@ export function mount(area) {
     if (event.key !== "Shift") leaving = false;  // Esc, then Tab, leaves the field.
   });
   area.addEventListener("input", fit);
+  area.addEventListener("cube:filled", fit);  // a script has put another text in
   area.addEventListener("scroll", () => { lines.scrollTop = area.scrollTop; });
   new ResizeObserver(fit).observe(area);
   fit();

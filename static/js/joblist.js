@@ -37,9 +37,21 @@ async function catchUp() {
 async function take(url, { whole = false } = {}) {
   const answer = await fetch(url, { headers: { "HX-Request": "true" }, cache: "no-store" });
   if (!answer.ok) return;
+  tally(answer.headers.get("Cube-Job-Counts"));
   const holder = document.createElement("template");
   holder.innerHTML = await answer.text();  // our own server's rendered rows, escaped there
   merge([...holder.content.querySelectorAll("tr[data-uid]")], whole);
+}
+
+/** Jobs per status on the chips. A status that no job has is shown only while it is chosen. */
+function tally(counts) {
+  for (const [status, count] of Object.entries(JSON.parse(counts ?? "{}"))) {
+    const shown = document.querySelector(`[data-count="${CSS.escape(status)}"]`);
+    if (!shown) continue;
+    shown.textContent = count;
+    const chip = shown.closest("label");
+    chip.hidden = !count && !chip.querySelector("input").checked;
+  }
 }
 
 /** `whole`: the rows are a page in its order, so each belongs before the one that follows it there. */

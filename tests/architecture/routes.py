@@ -102,7 +102,18 @@ OF_PROJECTS = [route for route in OURS if "project" in route.parameters]
 
 def sample_values(world: Any, route: Route) -> dict[str, str]:
     """Values that name real things, which the outsider may not see; so a 404 is a refusal, not a gap."""
-    uid = world.token.uid if "tokens" in route.path else world.job.uid
+    named = {
+        "tokens/": world.token,
+        "pipelines/": world.pipeline,
+        "runs/": world.run,
+        "incidents/<uid>": world.incident,
+        "rules/<uid>": world.alert_rule,
+        "channels/<uid>": world.channel,
+        "slots/<uid>": world.slot,
+        "backfills/<uid>": world.backfill,
+        "schedules/<uid>": world.schedule,
+    }
+    uid = next((row.uid for part, row in named.items() if part in route.path), world.job.uid)
     return {
         "project": world.project.slug,
         "uid": str(uid),

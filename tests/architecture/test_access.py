@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from channels.db import database_sync_to_async
@@ -10,17 +11,21 @@ from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.core import serializers
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 from rest_framework.viewsets import GenericViewSet
 
 from apps.accounts import services as accounts
+from apps.alerts.models import Channel, Incident, Rule
 from apps.jobs.models import Job
+from apps.pipelines.models import Pipeline, Run, Version
 from apps.projects.api.scoping import ProjectObjectViewSet, ProjectViewSet
 from apps.projects.consumers import ProjectConsumer
 from apps.projects.owned import ProjectOwned
 from apps.projects.pages import ProjectPage
 from apps.projects.roles import ALL
 from apps.projects.services import set_secret
+from apps.schedules.models import Backfill, Schedule, Slot
 from cube.asgi import application
 from tests.factories import ClusterFactory, TemplateVersionFactory
 from tests.sockets import Socket
@@ -32,7 +37,7 @@ INTERFACES = sorted(
     path
     for path in ROOT.glob("apps/*/**/*.py")
     if "devcluster" not in path.parts  # It is a cluster, not an interface to tenants' rows.
-    and (path.name in {"views.py", "consumers.py", "forms.py", "pages.py"} or "api" in path.parts)
+    and (path.name in {"views.py", "consumers.py", "forms.py", "pages.py"} or {"api", "views"} & set(path.parts))
 )
 # Rows that belong to somebody. Clusters and templates are everybody's to read.
 TENANTS = {
@@ -47,12 +52,51 @@ TRACES = {"accounts.AuditEntry", "accounts.BrowserSession", "sessions.Session"}
 @pytest.fixture
 def world(project, owner):
     """A project with one of everything a route can name, none of it the outsider's."""
-    job = Job.objects.create(
-        project=project, name="theirs", cluster=ClusterFactory(), template_version=TemplateVersionFactory()
+    job = Job.objects.create(  # a debug session that runs: it has every page and every socket that a job can have
+        project=project,
+        name="theirs",
+        cluster=ClusterFactory(),
+        template_version=TemplateVersionFactory(),
+        is_debug=True,
+        status="running",
     )
+    pipeline = Pipeline.objects.create(project=project, name="theirs")
+    version = Version.objects.create(
+        pipeline=pipeline, number=1, graph={"tasks": {}}, schema={}, parallelism=1, task_count=0
+    )
+    run = Run.objects.create(project=project, pipeline=pipeline, pipeline_version=version)
     token, _ = accounts.create_token(user=owner, name="theirs")
     secret = set_secret(project=project, name="theirs", data={"API_KEY": "open-sesame"})
-    return SimpleNamespace(project=project, owner=owner, job=job, token=token, secret=secret)
+    now = timezone.now()
+    schedule = Schedule.objects.create(project=project, name="theirs", pipeline=pipeline, cron="@daily")
+    slot = Slot.objects.create(project=project, schedule=schedule, uid=uuid4(), logical_at=now, due_at=now)
+    backfill = Backfill.objects.create(project=project, schedule=schedule, from_at=now, to_at=now)
+    channel = Channel.objects.create(project=project, name="theirs", kind="email", addresses=["a@example.com"])
+    alert_rule = Rule.objects.create(project=project, name="theirs")
+    incident = Incident.objects.create(
+        project=project,
+        rule=alert_rule,
+        condition="failed",
+        pipeline=pipeline,
+        subject=f"pipeline:{pipeline.pk}",
+        opened_at=now,
+        last_at=now,
+    )
+    return SimpleNamespace(
+        project=project,
+        owner=owner,
+        job=job,
+        token=token,
+        secret=secret,
+        pipeline=pipeline,
+        run=run,
+        schedule=schedule,
+        slot=slot,
+        backfill=backfill,
+        channel=channel,
+        alert_rule=alert_rule,
+        incident=incident,
+    )
 
 
 def everything() -> str:

@@ -5,7 +5,14 @@ from urllib.parse import quote
 
 import pytest
 
-LISTS = ["/api/v1/projects/{p}/jobs/", "/api/v1/templates/", "/api/v1/tokens/", "/api/v1/projects/"]
+LISTS = [
+    "/api/v1/projects/{p}/jobs/",
+    "/api/v1/projects/{p}/pipelines/",
+    "/api/v1/projects/{p}/runs/",
+    "/api/v1/templates/",
+    "/api/v1/tokens/",
+    "/api/v1/projects/",
+]
 PAGES = [
     "/projects/{p}/jobs/?search=%00",
     "/projects/{p}/jobs/?template=a%00b",
@@ -21,6 +28,8 @@ PAGES = [
     "/api/v1/projects/{p}/jobs/?search=%00",
     "/api/v1/projects/{p}/jobs/?submitted_by=%00",
     "/api/v1/jobs/?status=x",
+    "/api/v1/projects/{p}/runs/?pipeline=x&logical_after=yesterday",
+    "/api/v1/projects/{p}/pipelines/?search=%00&archived=perhaps",
     "/api/v1/templates/command/versions/" + "9" * 30 + "/",
     "/sign-in/?next=%00",
     "/projects/a%00b/jobs/",

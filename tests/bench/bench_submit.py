@@ -24,6 +24,7 @@ import psutil
 import psycopg
 
 from tests.bench.database import database
+from tests.bench.processor import Processor
 from tests.bench.table import Row, percentile, report
 from tests.journeys import running
 
@@ -134,8 +135,11 @@ def main() -> int:
 
 
 def measure(cube: running.Cube, database_name: str) -> int:
-    uids, seconds, refusals = asyncio.run(submit_all(cube, cube.manage("create_token", "ada")))
-    finished_in = wait_until_finished(cube)
+    token = cube.manage("create_token", "ada")
+    with Processor(cube) as processor:
+        uids, seconds, refusals = asyncio.run(submit_all(cube, token))
+        submitting = processor.by_part()
+        finished_in = wait_until_finished(cube)
     statuses = Counter(row[1] for row in rows_of(cube, "SELECT uid, status FROM jobs_job WHERE name LIKE 'bench-%'"))
     latencies = launch_latencies(cube)
     objects = kubernetes_jobs(cube)
@@ -154,8 +158,19 @@ def measure(cube: running.Cube, database_name: str) -> int:
             Row("all finished after", f"{finished_in:.0f} s", "", f"{JOBS / max(finished_in, 1):.1f} jobs/s"),
             Row("lost", str(lost), "0", "", lost == 0),
             Row("doubled", str(doubled), "0", "", doubled == 0),
+            *processor_rows(submitting, processor.by_part()),
         ]
     )
+
+
+def processor_rows(submitting: dict[str, float], altogether: dict[str, float]) -> list[Row]:
+    """Where the processor time of a job goes: what its submission costs, and what all of its life does."""
+    while_submitting = 1000 * submitting.get("web", 0.0) / JOBS
+    parts = ", ".join(f"{part} {1000 * used / JOBS:.1f}" for part, used in sorted(altogether.items()))
+    return [
+        Row("web, per submission", f"{while_submitting:.1f} ms", "", "processor time"),
+        Row("all parts, per job", f"{1000 * sum(altogether.values()) / JOBS:.1f} ms", "", parts),
+    ]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from apps.clusters.gateway import (
     client,
 )
 from apps.clusters.gateway.client import KubernetesGateway
+from apps.clusters.gateway.execution import exit_code
 from apps.clusters.gateway.streams import KubernetesStreams
 
 from .kubeconfigs import kubeconfig
@@ -367,3 +368,55 @@ class TestNul:
 
     def test_is_replaced_in_refusals(self):
         assert str(client.refusal(422, rb'{"kind":"Status","code":422,"message":"bad\u0000"}')) == "bad\ufffd"
+
+
+class TestExec:
+    path = "/api/v1/namespaces/n/pods/p/exec"
+
+    async def enter(self, server):
+        streams = KubernetesStreams(server.kubeconfig)
+        try:
+            async with streams.exec(namespace="n", pod="p", container="main", command=["sh", "-c", "a b"]):
+                pass
+        finally:
+            await streams.close()
+
+    async def test_a_redirect_is_not_followed(self, server):
+        server.answers[self.path] = (302, {"Location": f"{server.url}/elsewhere"}, [b""])
+
+        with pytest.raises(Unavailable):
+            await self.enter(server)
+
+        assert [request[1] for request in server.requests] == [self.path]
+
+    async def test_a_refusal_keeps_the_words_of_the_server(self, server):
+        server.answers[self.path] = status(403, "Forbidden", "pods is forbidden: no exec for you")
+
+        with pytest.raises(Forbidden, match="no exec for you"):
+            await self.enter(server)
+
+    async def test_a_server_in_trouble_may_be_asked_again(self, server):
+        server.answers[self.path] = status(503)
+
+        with pytest.raises(Unavailable):
+            await self.enter(server)
+
+        assert server.requests[0][2] | {"command": ""} == {
+            "container": "main", "stdin": "true", "stdout": "true", "tty": "true", "command": "",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ({"status": "Success"}, 0),
+            ({"status": "Failure", "details": {"causes": [{"reason": "ExitCode", "message": "137"}]}}, 137),
+        ],
+    )
+    def test_the_status_tells_the_exit_code(self, body, code):
+        assert exit_code(json.dumps({"kind": "Status", **body}).encode()) == code
+        assert exit_code(json.dumps(body).encode()) == code  # v4 leaves the kind out
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{"status":"Failure","message":"no such file"}'])
+    def test_any_other_status_is_a_program_that_never_began(self, body):
+        with pytest.raises(Invalid):
+            exit_code(body)

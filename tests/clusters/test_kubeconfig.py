@@ -2,12 +2,16 @@ import base64
 import datetime
 
 import pytest
+import urllib3
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from apps.clusters.gateway.client import _pool
 from apps.clusters.gateway.kubeconfig import inline_files, parse
+from apps.clusters.gateway.streams import uses_proxy
 from apps.core.errors import InvalidInput
 
 from .kubeconfigs import kubeconfig
@@ -145,6 +149,37 @@ class TestInlineFiles:
 
         assert (config.ca, config.client_certificate, config.client_key) == (certificate, certificate, key)
 
+    def test_keeps_the_current_context_alone(self, tmp_path):
+        """Another context's files may be missing and its credentials are not ours to keep."""
+        document = yaml.safe_load(kubeconfig())
+        document["contexts"].append({"name": "other", "context": {"cluster": "d", "user": "v"}})
+        document["clusters"].append({"name": "d", "cluster": {"server": "https://d", "certificate-authority": "gone"}})
+        document["users"].append({"name": "v", "user": {"token": "another-token"}})
+
+        kept = inline_files(yaml.safe_dump(document), tmp_path)
+
+        assert yaml.safe_load(kept) == yaml.safe_load(kubeconfig())
+
     def test_says_which_file_is_missing(self, tmp_path):
         with pytest.raises(InvalidInput, match=r"nowhere\.pem, which cannot be read"):
             inline_files(kubeconfig(cluster={"certificate-authority": "nowhere.pem"}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ("https://10.1.2.3:6443", False),
+        ("https://api.corp.example:6443", False),
+        ("https://127.0.0.1:6443", False),
+        ("https://203.0.113.9:6443", True),
+    ],
+)
+def test_logs_pass_the_proxy_that_everything_else_passes(monkeypatch, server, expected):
+    """Address ranges in NO_PROXY are how a private network is usually written."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "10.0.0.0/8,.corp.example")
+    config = parse(kubeconfig(server=server))
+
+    assert uses_proxy(config) is expected
+    assert isinstance(_pool(config), urllib3.ProxyManager) is expected

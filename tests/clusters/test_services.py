@@ -201,6 +201,20 @@ class TestProbeCluster:
 
         assert (probed.health, probed.health_message) == ("refused", "Unauthorized")
 
+    def test_an_account_that_may_read_neither_nodes_nor_storage_is_healthy(self, cluster_row, cluster, monkeypatch):
+        """A 403 on what only adorns the portal says nothing about jobs."""
+        cluster.add(node("a"))
+
+        def refuse(self, api_version, kind, **asked):
+            raise Forbidden(f'{kind} is forbidden: User "cube" cannot list resource', status=403)
+
+        monkeypatch.setattr(type(cluster), "list", refuse)
+
+        probed = services.probe_cluster(cluster_id=cluster_row.pk)
+
+        assert (probed.health, probed.health_message, probed.version) == ("healthy", "", "v1.36.2")
+        assert (probed.has_default_storage, Node.objects.count()) == (False, 0)
+
     def test_a_cluster_that_is_gone_is_nobodys_problem(self, db):
         assert services.probe_cluster(cluster_id=4711) is None
 

@@ -60,10 +60,12 @@ def namespace(server) -> Iterator[str]:
     """A namespace of our own, ready to be used, gone afterwards."""
     gateway, name = server.gateway(), f"cube-contract-{uuid.uuid4().hex[:8]}"
     gateway.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    # The account is there before admission has seen it, so ask for what the tests will do.
-    wait_for(lambda: gateway.create(probe_pod(name), dry_run=True))
-    yield name
-    gateway.delete(ObjectRef("v1", "Namespace", name))
+    try:
+        # The account is there before admission has seen it, so ask for what the tests will do.
+        wait_for(lambda: gateway.create(restricted_pod(name), dry_run=True))
+        yield name
+    finally:
+        gateway.delete(ObjectRef("v1", "Namespace", name))
 
 
 @pytest.fixture
@@ -71,9 +73,19 @@ def gateway(server) -> Gateway:
     return server.gateway()
 
 
-def probe_pod(namespace):
-    meta = {"name": "probe", "namespace": namespace}
-    spec = {"containers": [{"name": "main", "image": "registry.invalid/never:1"}]}
+def restricted_pod(namespace, name="probe"):
+    """A pod that any namespace takes: a cluster may enforce the restricted standard everywhere."""
+    container = {
+        "name": "main",
+        "image": "registry.invalid/never:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    spec = {
+        "containers": [container],
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    meta = {"name": name, "namespace": namespace, "labels": {"cube.io/contract": name}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 

@@ -14,7 +14,7 @@ from apps.clusters.gateway import (
     ObjectRef,
     VersionExpired,
 )
-from tests.contracts.conftest import wait_for
+from tests.contracts.conftest import restricted_pod, wait_for
 
 pytestmark = pytest.mark.contract
 
@@ -27,20 +27,10 @@ def config_map(namespace, name=None, labels=None, **data):
 
 
 def pod(namespace, name):
-    """A pod that passes the restricted standard; nothing here needs it to start."""
-    container = {
-        "name": "main",
-        "image": "registry.invalid/never:1",
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    spec = {
-        "containers": [container],
-        "restartPolicy": "Never",
-        "nodeSelector": {"cube.io/no-such-node": "true"},
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-    }
-    meta = {"name": name, "namespace": namespace, "labels": {"cube.io/contract": name}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    """A pod that waits for a node for ever: nothing here needs it to start."""
+    manifest = restricted_pod(namespace, name)
+    manifest["spec"]["nodeSelector"] = {"cube.io/no-such-node": "true"}
+    return manifest
 
 
 class TestServerInfo:
@@ -343,11 +333,74 @@ class TestStreams:
         return b"".join([chunk async for chunk in chunks])
 
 
+class TestExec:
+    async def test_a_terminal_takes_what_is_typed_and_tells_how_the_program_ended(self, server, gateway, namespace):
+        ref = self.start(server, gateway, namespace)
+        streams = server.streams()
+
+        async with streams.exec(namespace=namespace, pod=ref.name, container="main", command=["sh"]) as terminal:
+            await terminal.resize(columns=101, rows=33)
+            await terminal.write(b"echo one   two\r")
+            await terminal.write(b"stty size\r")
+            await terminal.write(b"exit 3\r")
+            said = b"".join([chunk async for chunk in terminal.output()])
+
+        await streams.close()
+        assert b"one two\r\n" in said
+        assert b"33 101\r\n" in said
+        assert terminal.exit_code == 3
+
+    async def test_a_program_that_is_not_there_is_named(self, server, gateway, namespace):
+        ref = self.start(server, gateway, namespace)
+        streams = server.streams()
+
+        async with streams.exec(namespace=namespace, pod=ref.name, container="main", command=["/nope"]) as terminal:
+            with pytest.raises(Invalid) as refused:
+                [chunk async for chunk in terminal.output()]
+
+        await streams.close()
+        assert "/nope" in str(refused.value)
+
+    async def test_says_what_is_missing(self, server, gateway, namespace):
+        waiting = f"p-{uuid.uuid4().hex[:8]}"
+        gateway.create(pod(namespace, waiting))
+        streams = server.streams()
+
+        with pytest.raises(NotFound) as refused:
+            await self.enter(streams, namespace, "nowhere", "main")
+        with pytest.raises(Invalid) as wrong_container:
+            await self.enter(streams, namespace, waiting, "other")
+        with pytest.raises(Invalid) as too_early:
+            await self.enter(streams, namespace, waiting, "main")
+
+        await streams.close()
+        assert "nowhere" in str(refused.value)
+        assert "other" in str(wrong_container.value)
+        assert "does not have a host assigned" in str(too_early.value)
+
+    @staticmethod
+    async def enter(streams, namespace, name, container):
+        async with streams.exec(namespace=namespace, pod=name, container=container, command=["sh"]):
+            pass
+
+    @staticmethod
+    def start(server, gateway, namespace):
+        manifest = talkative(namespace, f"p-{uuid.uuid4().hex[:8]}")
+        manifest["spec"]["containers"][0]["command"] = ["sleep", "60"]
+        made = gateway.create(manifest)
+        if not server.runs_pods:
+            gateway.add({**made, "spec": {**made["spec"], "nodeName": "n"}, "status": {"phase": "Running"}})
+        _wait_until_started(server, gateway, ObjectRef.of(made))
+        return ObjectRef.of(made)
+
+
 def talkative(namespace, name):
-    """A pod that writes three lines, one a second. `CUBE_TEST_IMAGE` names an image with a shell."""
-    manifest = pod(namespace, name)
-    manifest["spec"].pop("nodeSelector")
-    script = "for n in 1 2 3; do echo line $n; sleep 1; done"
+    """A pod that writes three lines, one a second. `CUBE_TEST_IMAGE` names an image with a shell.
+
+    It waits first: a kubelet may tell that a container runs a second or two after it does.
+    """
+    manifest = restricted_pod(namespace, name)
+    script = "sleep 3; for n in 1 2 3; do echo line $n; sleep 1; done"
     manifest["spec"]["containers"][0] |= {
         "image": os.environ.get("CUBE_TEST_IMAGE", "busybox:1.35"),
         "command": ["sh", "-c", script],

@@ -71,6 +71,11 @@ class TestListing:
             {"name": "workspace", "mountPath": "/workspace", "readOnly": True}
         ]
         assert pod["spec"]["automountServiceAccountToken"] is False
+        (near,) = pod["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        assert near["podAffinityTerm"] == {
+            "labelSelector": {"matchLabels": {"cube.io/project": workspace.project.slug, "cube.io/kind": "job"}},
+            "topologyKey": "kubernetes.io/hostname",
+        }
         kubernetes_validate.validate(
             manifests.listing_pod(workspace, namespace="n", image="python:3.11-slim"), "1.36", strict=True
         )
@@ -99,6 +104,29 @@ class TestListing:
         assert fresh(workspace).status == ListingStatus.FAILED
         assert "PermissionError" in fresh(workspace).message
         assert fresh(workspace).files == FILES
+
+    def test_a_pod_that_never_started_says_why_and_goes(self, cluster, cluster_row, workspace, ref, project, member):
+        """As Kubernetes tells it: out of time, the image still being pulled, and no log to be read (400)."""
+        waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nowhere:1"'}
+        cluster.add({**cluster.objects[ref], "spec": {**cluster.objects[ref]["spec"], "nodeName": "n"}})
+        pod = cluster.set_status(
+            ref,
+            {
+                "phase": "Failed",
+                "reason": "DeadlineExceeded",
+                "message": "Pod was active on the node longer than the specified deadline",
+                "containerStatuses": [{"name": "main", "state": {"waiting": waiting}}],
+            },
+        )
+
+        listing.finish(workspace_id=workspace.pk, pod=pod)
+
+        assert fresh(workspace).status == ListingStatus.FAILED
+        assert fresh(workspace).message == (
+            "The listing pod failed. Pod was active on the node longer than the specified deadline "
+            'Back-off pulling image "nowhere:1"'
+        )
+        assert ref not in cluster.objects
 
     def test_ignores_a_pod_of_another_namespace(self, workspace, end):
         end(json.dumps({"files": FILES, "truncated": False}), namespace="elsewhere")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,13 +35,25 @@ async def api(tmp_path: Path) -> AsyncIterator[RunningApi]:
     await running.close()
 
 
-@pytest_asyncio.fixture
-async def call(api: RunningApi) -> AsyncIterator[Client]:
+@contextlib.asynccontextmanager
+async def calling(api: RunningApi) -> AsyncIterator[Client]:
     context = ssl.create_default_context(cafile=str(api.kubeconfig_path.with_name("ca.crt")))
     headers = {"Authorization": f"Bearer {api.admin_token}"}
     connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         yield Client(session, api.url)
+
+
+@pytest.fixture
+def call_of() -> Any:
+    """For tests that start, or start again, an API of their own."""
+    return calling
+
+
+@pytest_asyncio.fixture
+async def call(api: RunningApi) -> AsyncIterator[Client]:
+    async with calling(api) as client:
+        yield client
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ DEADLINE = 40.0
 class Cluster:
     """The process and a client of it."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
-        self.data_dir, self._options = data_dir, options
+    def __init__(self, data_dir: Path, *options: str, before: Sequence[str] = ()) -> None:
+        self.data_dir, self._options, self._before = data_dir, options, before
         self.start()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "apps.devcluster", "start", "--data-dir", str(self.data_dir)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO")}
         self.process = subprocess.Popen(  # noqa: S603 our own program
-            [*command, *self._options], cwd=ROOT, stdout=subprocess.PIPE, env=environment, text=True
+            [*self._before, *command, *self._options], cwd=ROOT, stdout=subprocess.PIPE, env=environment, text=True
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -38,6 +38,31 @@ class TestObjects:
         assert status == 201
         assert (await call("GET", f"{MAPS}/one"))[0] == 404
 
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (b'{"metadata":{"name":"one"},"data":{"a":"1","a":"2"}}', ["data.a"]),
+            (b'{"metadata":{"name":"one","labels":{"a":"1"},"labels":{}},"data":{}}', ["metadata.labels"]),
+            (
+                b'{"metadata":{"name":"one","ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"a","uid":"1","name":"b"}]},"data":{},"data":{}}',
+                ["metadata.ownerReferences[0].name", "data"],
+            ),
+        ],
+    )
+    async def test_warns_of_a_field_given_twice(self, call, body, told):
+        headers = {"Content-Type": "application/json"}
+
+        url = call.base + MAPS
+        async with call.session.post(url, data=body, headers=headers, params={"dryRun": "All"}) as answer:
+            warnings = answer.headers.getall("Warning")
+        async with call.session.post(url, data=body, headers=headers, params={"fieldValidation": "Strict"}) as answer:
+            status, refusal = answer.status, await answer.json()
+
+        named = [f'duplicate field "{path}"' for path in told]
+        assert warnings == ["299 - " + orjson.dumps(each).decode() for each in named]
+        assert (status, refusal["message"].partition("strict decoding error: ")[2]) == (400, ", ".join(named))
+        assert (await call("GET", f"{MAPS}/one"))[0] == 404
+
     async def test_does_not_write_what_does_not_change(self, call):
         _, first = await call("POST", MAPS, config_map(a="1"))
 

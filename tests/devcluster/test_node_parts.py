@@ -6,18 +6,17 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections import Counter
 from decimal import Decimal
 
 import psutil
 import pytest
 
-from apps.devcluster import quantities, scheduler
+from apps.devcluster import quantities
 from apps.devcluster.controllers import job_pods
 from apps.devcluster.controllers.job_plan import plan
-from apps.devcluster.kubelet import hosts
+from apps.devcluster.kubelet import hosts, process
 from apps.devcluster.kubelet.env import expand
-from apps.devcluster.kubelet.logs import LogFile, LogOptions, read_log
+from apps.devcluster.kubelet.logs import LogFile, LogOptions, drop_logs, read_log
 from apps.devcluster.kubelet.runner import ImageError, check_image
 from apps.devcluster.kubelet.sandbox import ContainerSpec, Mount, Sandbox
 from apps.devcluster.kubelet.status import full_image_name
@@ -63,41 +62,6 @@ class TestNodes:
     def test_need_a_name(self):
         with pytest.raises(ValueError, match="names no node"):
             parse_node("cpu=8", HOST)
-
-
-class TestScheduler:
-    NODE = {"metadata": {"name": "a", "labels": {"zone": "x"}}, "spec": {}, "status": {}}
-    FREE = {"cpu": Decimal(2), "pods": Decimal(10)}
-
-    @staticmethod
-    def pod(**spec):
-        return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}], **spec}}
-
-    def test_says_what_is_missing(self):
-        container = {"name": "c", "resources": {"requests": {"cpu": "3"}, "limits": {"nvidia.com/gpu": "1"}}}
-
-        reasons = scheduler.why_not(self.pod(containers=[container]), self.NODE, self.FREE)
-
-        assert reasons == ["Insufficient cpu", "Insufficient nvidia.com/gpu"]
-        assert scheduler.explain(Counter(reasons[:1]), 1) == (
-            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
-            "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
-        )
-
-    def test_asks_for_a_toleration_of_taints(self):
-        tainted = {**self.NODE, "spec": {"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}}
-
-        refused = scheduler.why_not(self.pod(), tainted, self.FREE)
-        welcome = self.pod(tolerations=[{"key": "gpu", "operator": "Exists"}])
-
-        assert refused == ["node(s) had untolerated taint(s) {gpu: yes}"]
-        assert scheduler.why_not(welcome, tainted, self.FREE) == []
-
-    def test_counts_the_hungriest_init_container(self):
-        init = {"name": "i", "resources": {"requests": {"cpu": "2"}}}
-        main = {"name": "c", "resources": {"requests": {"cpu": "500m"}}}
-
-        assert scheduler.requests(self.pod(containers=[main], initContainers=[init]))["cpu"] == 2
 
 
 class TestJobPlan:
@@ -165,7 +129,7 @@ class TestContainers:
         mounts = [Mount("/data/w", "/job"), Mount("/data/s", "/workspace")]
         spec = ContainerSpec(argv, {}, "/job", "h", "/t", mounts)
 
-        adapted = box.adapt(spec, ["j-0.hl"])
+        adapted, _ = box.adapt(spec, {"j-0.hl": "127.0.0.1"})
 
         expected = ["sh", "/data/w/x", "/data/s/f:/data/w", "/a/job", "http://127.0.0.1:1"]
         assert adapted.argv == expected
@@ -182,14 +146,26 @@ class TestContainers:
             check_image(image, "Always", ("no/*",))
         assert refusal.value.reason == reason
 
-    def test_find_published_peers(self):
+    def test_find_services_and_published_peers(self):
         endpoint = {"addresses": ["127.64.0.9"], "conditions": {"ready": True}, "hostname": "j-0"}
-        meta = {"namespace": "n", "labels": {hosts.SERVICE_LABEL: "hl"}}
+        hidden = {"addresses": ["127.64.0.8"], "conditions": {"ready": False}}
+        slices = [
+            {"metadata": {"namespace": "n", "labels": {hosts.SERVICE_LABEL: name}}, "endpoints": [endpoint, hidden]}
+            for name in ("hl", "web")
+        ]
+        services = [
+            {"metadata": {"namespace": "n", "name": "hl"}, "spec": {"clusterIP": "None"}},
+            {"metadata": {"namespace": "n", "name": "web"}, "spec": {"clusterIP": "127.96.3.4"}},
+        ]
+        long = ["n", "n.svc", "n.svc.cluster.local"]
 
-        (line,) = hosts.peer_lines([{"metadata": meta, "endpoints": [endpoint]}])
+        inside, outside = (hosts.addresses(services, slices, namespace) for namespace in ("n", "other"))
 
-        assert line.split()[:2] == ["127.64.0.9", "j-0.hl"]
-        assert "j-0.hl.n.svc.cluster.local" in line
+        assert outside == [
+            ("127.64.0.9", [f"j-0.hl.{end}" for end in long] + [f"hl.{end}" for end in long]),
+            ("127.96.3.4", [f"web.{end}" for end in long]),
+        ]
+        assert [(address, names[0]) for address, names in inside] == [("127.64.0.9", "j-0.hl"), ("127.96.3.4", "web")]
 
     def test_use_is_what_psutil_reads(self):
         code = "x = bytearray(64 << 20); import time; t = time.time()\n"
@@ -258,3 +234,54 @@ class TestLogs:
             return await asyncio.wait_for(task, 5)
 
         assert asyncio.run(story()) == [b"a\n", b"b\n"]
+
+    def test_followed_across_a_rotation(self, tmp_path):
+        async def story():
+            log = LogFile(tmp_path / "0.log")
+            log.feed(b"stdout", b"a\n")
+
+            async def follow():
+                return [b async for b in read_log(log.path, LogOptions(follow=True), log)]
+
+            task = asyncio.create_task(follow())
+            await asyncio.sleep(0.05)
+            for text in (b"b\n", b"c\n", b"d\n"):
+                log.feed(b"stdout", text)
+                log.rotate(0, 2)
+                await asyncio.sleep(0.05)
+            log.close()
+            return await asyncio.wait_for(task, 5)
+
+        assert b"".join(asyncio.run(story())) == b"a\nb\nc\nd\n"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["0.log", "0.log.000003"]
+
+    def test_of_runs_before_the_previous_one_go(self, tmp_path):
+        for name in ("0.log", "0.log.000001", "1.log", "2.log", "termination-log"):
+            (tmp_path / name).touch()
+
+        drop_logs(tmp_path, before=1)
+
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["1.log", "2.log", "termination-log"]
+
+
+class TestProcess:
+    def test_gives_all_output_to_one_who_takes_it_slowly(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(process, "DRAIN_SECONDS", 0.05)
+        taken = bytearray()
+
+        async def slowly(_: bytes, data: bytes) -> None:
+            await asyncio.sleep(0.2)
+            taken.extend(data)
+
+        async def story() -> int:
+            box = Sandbox(isolated=False, user_namespace=False, data_dir=tmp_path)
+            command = process.Process(box, tmp_path)
+            code = "import sys; sys.stdout.write('x' * 900_000); sys.exit(5)"
+            await command.start(ContainerSpec([sys.executable, "-c", code], {}, "/", "h", "/t"))
+            try:
+                return await command.pump(slowly)
+            finally:
+                await command.discard()
+
+        assert asyncio.run(story()) == 5
+        assert len(taken) == 900_000

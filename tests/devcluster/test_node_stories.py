@@ -20,7 +20,8 @@ import os, socket, sys, time
 rank, port = int(os.environ["JOB_COMPLETION_INDEX"]), 29517
 name = sys.argv[1]
 if rank == 0:
-    with socket.create_server((name, port)) as server:
+    # Its own host name stands in its hosts file from the start; its name in the service only once it is published.
+    with socket.create_server((socket.gethostname(), port)) as server:
         peer, _ = server.accept()
         print("heard", peer.recv(100).decode())
 else:
@@ -83,6 +84,19 @@ class TestJobs:
         assert list(conditions) == ["FailureTarget", "Failed"]
         ended = state(cluster.pods("three")[0])
         assert (ended["reason"], ended["exitCode"]) == ("Error", 3)
+
+    @pytest.mark.parametrize(("size", "kept"), [(12, 12), (5000, 4096)])
+    def test_the_end_of_what_it_writes_to_its_message_path_is_kept(self, cluster, size, kept):
+        path = "/dev/termination-log"
+        write = f"import os; open(os.environ['CUBE_OUTPUTS'], 'w').write('x' * {size - 1} + 'y')"
+        said = {"terminationMessagePath": path, "terminationMessagePolicy": "FallbackToLogsOnError"}
+        container = {"env": [{"name": "CUBE_OUTPUTS", "value": path}], **said}
+        cluster.submit(f"message-{size}", ["python", "-c", write], container=container)
+
+        cluster.finished(f"message-{size}")
+
+        message = state(cluster.pods(f"message-{size}")[0])["message"]
+        assert (len(message), message[-2:]) == (kept, "xy")
 
     def test_is_killed_above_its_memory_limit(self, cluster):
         hog = "x = []\nwhile True: x.append(bytearray(4 << 20))"

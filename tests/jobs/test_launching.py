@@ -1,6 +1,6 @@
 import pytest
 
-from apps.clusters.gateway import Forbidden, Invalid, ObjectRef, Unavailable
+from apps.clusters.gateway import Conflict, Forbidden, Invalid, ObjectRef, Unavailable
 from apps.jobs import launching, services
 from apps.jobs.choices import JobStatus, Reason
 from tests.factories import TemplateVersionFactory
@@ -142,6 +142,7 @@ class TestLaunchJob:
         [
             Forbidden("Unauthorized", status=401),
             Forbidden("unable to create new content in namespace x because it is being terminated", status=403),
+            Conflict('Operation cannot be fulfilled on resourcequotas "q": the object has been modified', status=409),
         ],
     )
     def test_waits_for_what_is_not_the_jobs_fault(self, submit, cluster, refusal):
@@ -156,6 +157,19 @@ class TestLaunchJob:
 
 
 class TestSightings:
+    def test_an_evicted_pod_that_is_gone_still_tells_why_its_job_failed(self, submit, world, cluster):
+        """A drain: the Job counts the pod as failed at once, and ends only when the pod has gone."""
+        job = submit(launch=True)
+        drained = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drain"}
+        pod = world.pod(job, conditions=[drained])
+        cluster.remove(ObjectRef.of(pod))
+        world.see("Pod", pod, deleted=True)
+
+        world.conclude(job, "Failed", reason="BackoffLimitExceeded")
+
+        seen = fresh(job)
+        assert (seen.status, seen.reason, seen.message) == (JobStatus.FAILED, Reason.EVICTED, "drain")
+
     def test_a_running_pod_starts_the_job(self, submit, world):
         job = submit(launch=True)
 
@@ -259,3 +273,46 @@ class TestRemoval:
         assert cluster.objects[ref]["metadata"]["ownerReferences"] == [
             {"apiVersion": "batch/v1", "kind": "Job", "name": owner["name"], "uid": owner["uid"]}
         ]
+
+    def test_supports_of_a_launcher_that_died_go_with_a_job_that_is_stopped(
+        self, submit, cluster, member, monkeypatch, with_files, django_capture_on_commit_callbacks
+    ):
+        submit(launch=True)  # the namespace is reconciled
+        job = submit(template_version=with_files)
+        monkeypatch.setattr(cluster, "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            launching.launch_job(job_id=job.pk)
+        assert files_in(cluster) == [f"{job.attempts.get().object_name}-files"]
+        monkeypatch.undo()
+
+        with django_capture_on_commit_callbacks(execute=True):
+            services.stop_job(job=fresh(job), actor=member)
+
+        assert files_in(cluster) == []
+
+    def test_supports_go_when_the_cluster_refuses_the_job(self, submit, cluster, monkeypatch, with_files):
+        submit(launch=True)  # the namespace is reconciled
+        job = submit(template_version=with_files)
+        monkeypatch.setattr(cluster, "create", refused)
+
+        launching.launch_job(job_id=job.pk)
+
+        assert fresh(job).status == JobStatus.FAILED
+        assert files_in(cluster) == []
+
+
+@pytest.fixture
+def with_files(template_version):
+    return TemplateVersionFactory(number=2, body={**template_version.body, "files": {"main.py": "print(1)"}})
+
+
+def files_in(api):
+    return [ref.name for ref in api.objects if ref.kind == "ConfigMap"]
+
+
+def killed(manifest, **asked):
+    raise KeyboardInterrupt
+
+
+def refused(manifest, **asked):
+    raise Invalid("spec.template: Invalid value", status=422)

@@ -4,7 +4,7 @@ import kubernetes_validate
 import pytest
 
 from apps.clusters.quantities import Resources
-from apps.jobs import manifests
+from apps.jobs import manifests, selectors
 from apps.jobs.plan import JobPlan, object_name
 from apps.jobtemplates.workload import SecretRef, Workload
 
@@ -40,9 +40,10 @@ def distributed(**changes):
         distributed(),
         plan(resources=Resources.parse({"gpu": "2(A100)"}), node_selector={"pool": "train"}, time_limit_seconds=60),
         plan(has_workspace=False),
+        distributed(workspace_is_on_one_node=True, resources=Resources.parse({"gpu": "1(A100)"})),
         plan(workload=Workload(image="x", secret_env={"TOKEN": SecretRef("hub", "token")}, env={"A": "b"})),
     ],
-    ids=["command", "distributed", "gpu", "scratch", "secret"],
+    ids=["command", "distributed", "gpu", "scratch", "one node", "secret"],
 )
 class TestEveryManifest:
     def test_is_valid_for_kubernetes(self, made):
@@ -142,3 +143,45 @@ class TestObjectName:
 
     def test_starts_with_a_letter_because_services_must(self):
         assert object_name(name="3d", uid=UID, attempt=1) == "j3d-1111111122-1"
+
+
+class TestWorkspaceOnOneNode:
+    """ReadWriteOnce: a pod on another node would wait for the volume without end."""
+
+    def test_a_job_prefers_the_node_where_its_project_runs(self):
+        spec = pod_spec(manifests.for_job(plan(workspace_is_on_one_node=True)))
+
+        assert spec["affinity"] == {
+            "podAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "podAffinityTerm": {
+                            "labelSelector": {"matchLabels": {"cube.io/project": "vision", "cube.io/kind": "job"}},
+                            "topologyKey": "kubernetes.io/hostname",
+                        },
+                    }
+                ]
+            }
+        }
+
+    def test_workers_must_share_a_node(self):
+        objects = manifests.for_job(distributed(workspace_is_on_one_node=True))
+
+        assert pod_spec(objects)["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] == [
+            {
+                "labelSelector": {"matchLabels": {"batch.kubernetes.io/job-name": objects[-1]["metadata"]["name"]}},
+                "topologyKey": "kubernetes.io/hostname",
+            }
+        ]
+
+    def test_elsewhere_workers_go_where_there_is_room(self):
+        assert "affinity" not in pod_spec(manifests.for_job(distributed()))
+
+    def test_the_access_mode_decides(self, db, settings, submit):
+        job = submit()
+
+        assert selectors.plan_for(job, attempt=1, has_workspace=True).workspace_is_on_one_node is True
+        assert selectors.plan_for(job, attempt=1, has_workspace=False).workspace_is_on_one_node is False
+        settings.CUBE_WORKSPACE_ACCESS_MODE = "ReadWriteMany"
+        assert selectors.plan_for(job, attempt=1, has_workspace=True).workspace_is_on_one_node is False

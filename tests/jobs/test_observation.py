@@ -107,6 +107,14 @@ class TestJobFacts:
         assert job_facts(job(*conditions)).outcome == outcome
 
 
+@pytest.mark.parametrize("label", ["", "two", "-1", "٣", "9" * 30])
+def test_an_attempt_that_is_no_number_is_nobodys(label):
+    stranger = pod()
+    stranger["metadata"]["labels"]["cube.io/attempt"] = label
+
+    assert pod_facts(stranger).attempt == 0
+
+
 class TestFailureOf:
     failed = job_facts(job(("Failed", "BackoffLimitExceeded")))
 
@@ -131,6 +139,22 @@ class TestFailureOf:
         early = pod(name="b", phase="Failed", state=ended(3, at="2026-11-24T02:00:04Z"))
 
         assert failure_of(self.failed, [pod_facts(late), pod_facts(early)]).exit_code == 3
+
+    def test_a_deleted_pod_is_not_the_programs_fault(self):
+        """Drained, and the program took the signal as a reason to end well."""
+        done = pod(phase="Succeeded", state=ended(0, "Completed"), conditions=[DRAINED])
+
+        failure = failure_of(self.failed, [pod_facts(done)])
+
+        assert (failure.reason, failure.exit_code) == (Reason.EVICTED, None)
+        assert failure.message == "Its pod was deleted before the program had ended."
+
+    def test_one_that_is_evicted_counts_before_it_has_ended(self):
+        leaving = pod(state={"running": {"startedAt": "2026-11-24T02:00:00Z"}}, conditions=[DRAINED])
+
+        failure = failure_of(self.failed, [pod_facts(leaving)])
+
+        assert (failure.reason, failure.message) == (Reason.EVICTED, "evicting")
 
     def test_a_deadline_is_the_jobs_own(self):
         failure = failure_of(job_facts(job(("Failed", "DeadlineExceeded"))), [])

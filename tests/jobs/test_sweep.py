@@ -4,7 +4,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.clusters.choices import Health
 from apps.clusters.gateway import Unavailable
 from apps.jobs import launching, services, sweep, tasks
 from apps.jobs.choices import JobStatus, Reason
@@ -24,34 +23,6 @@ def end(job, **ago):
 
 
 class TestSweepJobs:
-    def test_launches_what_was_forgotten(self, submit, cluster):
-        job = submit()
-        age(job, minutes=1)
-
-        tasks.sweep_jobs()
-
-        assert fresh(job).status == JobStatus.STARTING
-
-    def test_leaves_a_fresh_submission_to_its_own_message(self, submit, cluster):
-        job = submit()
-
-        tasks.sweep_jobs()
-
-        assert fresh(job).status == JobStatus.QUEUED
-
-    def test_hands_out_a_forgotten_job_once_per_round(self, submit):
-        age(submit(), minutes=1)
-
-        assert len(services.claim_forgotten(limit=10)) == 1
-        assert services.claim_forgotten(limit=10) == []
-
-    def test_does_not_ask_again_and_again_for_a_cluster_that_is_away(self, submit, cluster_row):
-        age(submit(), minutes=1)
-        cluster_row.health = Health.UNREACHABLE
-        cluster_row.save()
-
-        assert services.claim_forgotten(limit=10) == []
-
     def test_still_looks_at_a_disabled_cluster_where_something_runs(self, submit, world):
         job = submit(launch=True)
         world.api.set_status(world.ref(job), {"conditions": [{"type": "Complete", "status": "True"}]})
@@ -241,6 +212,38 @@ class TestSweepCluster:
         sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
 
         assert (fresh(job).status, fresh(job).reason) == (JobStatus.STARTING, Reason.QUOTA)
+
+    def test_tells_why_a_pod_hangs_on_its_node_and_keeps_waiting(self, submit, world):
+        """A volume that another node holds: the pod says ContainerCreating for hours, only its events say more."""
+        job = submit(launch=True)
+        pod = world.pod(job, phase="Pending", state={"waiting": {"reason": "ContainerCreating"}})
+        for name, at, reason, message in (
+            ("a", "2026-11-24T02:03:00Z", "FailedAttachVolume", "Multi-Attach error for volume pvc-1"),
+            ("b", "2026-11-24T02:01:00Z", "FailedMount", "Unable to attach or mount volumes"),
+            ("c", "2026-11-24T02:04:00Z", "Unhealthy", "not about starting"),
+        ):
+            world.api.add(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Event",
+                    "metadata": {"name": name, "namespace": pod["metadata"]["namespace"]},
+                    "type": "Warning",
+                    "reason": reason,
+                    "message": message,
+                    "lastTimestamp": at,
+                    "involvedObject": {"kind": "Pod", "name": pod["metadata"]["name"]},
+                }
+            )
+        age(job, hours=1)
+
+        sweep.sweep_cluster(cluster_id=world.cluster_row.pk)
+
+        seen = fresh(job)
+        assert (seen.status, seen.reason, seen.message) == (
+            JobStatus.STARTING,
+            "",
+            "Multi-Attach error for volume pvc-1",
+        )
 
     def test_concludes_nothing_while_the_cluster_is_away(self, submit, world):
         job = submit(launch=True)

@@ -1,10 +1,11 @@
+import json
 import uuid
 
 import pytest
 from django.urls import reverse
 
 from apps.jobs import services
-from apps.jobs.choices import JobStatus
+from apps.jobs.choices import JobStatus, Reason
 from apps.jobs.forms import first_name, next_name
 from apps.jobs.models import Job
 
@@ -20,6 +21,18 @@ def posted(**changes):
         "uid": str(uuid.uuid4()), "name": "train", "cpu": "100m~1", "memory": "64Mi", "gpu": "0", "cluster": "default",
         "priority": "0", "max_retries": "0", "param-text": "hi", **changes,
     }  # fmt: skip
+
+
+def test_what_holds_a_pod_up_is_told_under_a_heading(client, submit, project, member):
+    """A hanging volume has no reason of ours, only the cluster's words."""
+    job = submit()
+    Job.objects.filter(pk=job.pk).update(status="starting", message="Multi-Attach error for volume pvc-1")
+    client.force_login(member)
+
+    page = client.get(at("detail", project, uid=job.uid)).content.decode()
+
+    assert "It does not start yet" in page
+    assert "Multi-Attach error for volume pvc-1" in page
 
 
 class TestList:
@@ -40,6 +53,18 @@ class TestList:
         assert [j.name for j in client.get(at("list", project), {"search": "alp"}).context["jobs"]] == ["alpha"]
         assert [j.name for j in client.get(at("list", project), {"before": first.pk + 1}).context["jobs"]] == ["alpha"]
         assert [j.name for j in client.get(at("list", project), {"status": "failed"}).context["jobs"]] == []
+
+    def test_rows_and_list_bring_the_counts_of_every_status(self, client, submit, project, member):
+        job = submit()
+        submit(name="other")
+        Job.objects.filter(pk=job.pk).update(status="failed")
+        client.force_login(member)
+
+        for page in (at("rows", project) + f"?uid={job.uid}", at("list", project)):
+            counts = json.loads(client.get(page)["Cube-Job-Counts"])
+            assert counts == {
+                "queued": 1, "starting": 0, "running": 0, "stopping": 0, "succeeded": 0, "failed": 1, "stopped": 0,
+            }  # fmt: skip
 
     def test_costs_the_same_for_one_job_and_for_many(self, client, submit, project, member, django_assert_num_queries):
         from django.db import connection
@@ -129,6 +154,40 @@ class TestSubmit:
         assert client.get(at("submit", project)).status_code == 403
         assert client.post(at("submit", project) + "?template=echo", posted()).status_code == 403
         assert not Job.objects.exists()
+
+
+class TestAJobThatWaitsForANode:
+    SAID = "0/1 nodes are available: 1 Insufficient cpu."
+
+    @pytest.fixture
+    def waiting(self, submit):
+        job = submit()
+        services.record_launched(job_id=job.pk, attempt=1, object_uid="u")
+        services.record_stuck(job_id=job.pk, reason=Reason.UNSCHEDULABLE, message=self.SAID)
+        return fresh(job)
+
+    def page(self, client, project, job):
+        return client.get(at("detail", project, uid=job.uid)).content.decode()
+
+    def test_leads_the_timeline_with_what_it_means(self, client, waiting, project, member):
+        client.force_login(member)
+
+        timeline = self.page(client, project, waiting).partition('id="job-timeline"')[2].partition("</li>")[0]
+
+        assert "<strong>No node has room for it</strong>" in timeline
+        assert "<p>No node can take it now: short of free processors (1 node)." in timeline
+        assert f'<p class="notice-quote mono">{self.SAID}</p>' in timeline
+
+    def test_has_a_log_that_promises_nothing_until_it_runs(self, client, waiting, project, member):
+        client.force_login(member)
+        before = self.page(client, project, waiting)
+
+        Job.objects.filter(pk=waiting.pk).update(status=JobStatus.RUNNING, reason="", message="")
+
+        assert 'data-idle="Not started">Waiting for a node with room.' in before
+        after = self.page(client, project, waiting)
+        assert "data-idle" not in after
+        assert "Waiting for the first line…" in after
 
 
 class TestVerbs:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from . import running
+from .logserver import LogServer, serving
 from .pages import sign_in
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
@@ -105,6 +106,42 @@ def open_page(browser, cube, cookies, request):
     for number, context in enumerate(contexts):
         for page in context.pages:
             page.screenshot(path=RESULTS / f"{file_name(request.node.name)}-{number}.png", full_page=True)
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def serve():
+    """`serve(lines, streams=…)`: a log server of one's own; more by `server.push`, `server.say`."""
+    opened = []
+
+    def started(lines=(), *, streams=()):
+        context = serving(LogServer(streams, lines))
+        opened.append(context)
+        return context.__enter__()
+
+    yield started
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def read_log(browser):
+    """`read_log(server, hash="", width=…)`: a page with the viewer. Any complaint of the browser fails the test."""
+    contexts, complaints = [], []
+
+    def opened(server, hash="", *, width=1280, height=900):
+        context = browser.new_context(viewport={"width": width, "height": height}, timezone_id="UTC")
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{server.url}{hash}")
+        return page
+
+    yield opened
+    for context in contexts:
         context.close()
     assert complaints == []
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,8 +54,18 @@ class Cube:
         return psutil.Process(self.process.pid).children()
 
     def child(self, *words: str) -> psutil.Process:
-        """The one child whose command line holds all the words."""
-        return next(c for c in self.children() if all(word in " ".join(c.cmdline()) for word in words))
+        """The first child whose command line holds all the words. Raises StopIteration when there is none."""
+        return next(iter(self.children_named(*words)))
+
+    def children_named(self, *words: str) -> list[psutil.Process]:
+        return [child for child in self.children() if all(word in command_of(child) for word in words)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has just died
+        return ""
 
 
 class Api:
@@ -138,6 +148,15 @@ def settle_in() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """The condition's first true value."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.1)
+    return found
 
 
 def wait_until_told(cube: Cube, text: str, seconds: float = 90) -> str:

@@ -118,6 +118,31 @@ class TestWatching:
         assert after.splitlines() == before.splitlines() == [f"kept line {n}" for n in range(300)]
         expect_status(page, "Succeeded")
 
+    def test_a_long_log_is_read_in_windows(self, open_page, ada):
+        job = ada.submit("long", "seq -f 'line %g of many' 0 11999; echo 'ValueError: boom'; seq 1000")
+        ada.wait_for(job["uid"], "succeeded")
+        page = open_page("ada")
+        page.goto(f"{JOBS}{job['uid']}/")
+        expect(log_rows(page, re.compile(r"1000$")).last).to_be_visible(timeout=PATIENT)
+
+        page.keyboard.press("g")
+        expect(log_rows(page, "line 0 of many")).to_be_in_viewport()
+        page.keyboard.press("e")
+        expect(log_rows(page, "ValueError: boom")).to_be_in_viewport()
+        page.keyboard.press("/")
+        page.keyboard.type("line 77 of")
+        page.keyboard.press("Enter")
+        found = log_rows(page, "line 77 of many")
+        expect(found.locator("mark.now")).to_be_in_viewport()
+        found.locator(".n").click()
+
+        link = page.url
+        assert re.search(r"#L\d+-77$", link)
+        page.goto("about:blank")
+        page.goto(link)
+        expect(found).to_be_in_viewport()
+        expect(found).to_have_class(re.compile("picked"))
+
 
 class TestEndings:
     def test_stopping_asks_first(self, open_page, ada):

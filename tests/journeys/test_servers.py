@@ -86,7 +86,8 @@ def test_postgresql_and_redis_of_ones_own(tmp_path, database, redis_prefix):
     assert not (tmp_path / "data" / "cube.sqlite3").exists()
     with psycopg.connect(database) as connection:
         names = connection.execute("SELECT name, status FROM jobs_job ORDER BY id").fetchall()
-    assert names == [("welcome", "succeeded"), ("elsewhere", "succeeded")]
+    assert names[0] == ("welcome", "succeeded")
+    assert ("elsewhere", "succeeded") in names  # among those of the demo's pipeline
 
 
 def test_a_cluster_of_ones_own(tmp_path, kubeconfig):

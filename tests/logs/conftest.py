@@ -6,15 +6,17 @@ import pytest
 import redis
 
 from apps.jobs.models import Job
-from apps.logs import services, store
+from apps.logs import selectors, services, store
 from apps.logs.lines import Record
+from apps.logs.store import objects, reading, segments
+from apps.logs.tails import Tail
 from tests.factories import TemplateVersionFactory
 
 
 @pytest.fixture(autouse=True)
 def log_dir(settings, tmp_path):
     settings.CUBE_LOG_DIR = tmp_path / "logs"
-    store._indexes.clear()
+    reading.forget()
     return settings.CUBE_LOG_DIR
 
 
@@ -29,7 +31,7 @@ def stamp(second, nanosecond=0):
     return f"2026-11-24T02:{second // 60:02d}:{second % 60:02d}.{nanosecond:09d}Z".encode()
 
 
-def record(second, text, nanosecond=0, kind=b"o"):
+def record(second, text, nanosecond=0, kind=b" "):
     return Record(stamp(second, nanosecond), kind, text)
 
 
@@ -54,11 +56,52 @@ def make_stream(job):
 
 
 def write(row, records, *, is_complete=False):
-    file = store.Appender(row.source)
-    file.append(records)
-    row.line_count, row.byte_count, row.is_complete = file.lines, file.bytes, is_complete
-    row.save()
-    file.close()
+    """Store records in a pack of their own, as a commit does."""
+    tail = Tail.of(row, str(row.job.uid))
+    first, body = tail.next, b"".join(each.encode() for each in records)
+    entry = {"stream": row.pk, "epoch": row.epoch, "first": first, "is_complete": is_complete}
+    name = objects.pack_name()
+    if body:
+        segment = segments.encode(body)
+        objects.write(name, segment.data)
+        entry |= {"records": tail.extend(body), "raw_bytes": len(body), "segment": segment}
+        entry |= {"first_time": tail.first_time.decode(), "last_time": tail.last.decode()}
+        entry |= {"latest_time": tail.latest.decode()}
+    assert services.commit(name=name, entries=[services.Entry(**entry)]) == set()
+    row.refresh_from_db()
+
+
+def lines_of(row):
+    return list(store.iterate(selectors.source_of(row)))
+
+
+class Books:
+    """Rows and segments of one stream without a database: what a commit told, and the reading of it."""
+
+    def __init__(self, row):
+        self.row, self.segments, self.gaps = row, [], []
+
+    def commit(self, *, name, entries):
+        for entry in entries:
+            if (self.row.epoch, self.row.line_count, self.row.is_complete) != (entry.epoch, entry.first, False):
+                return {entry.stream}
+        for entry in entries:
+            self.gaps += entry.gaps
+            services._advance(self.row, entry)
+            if segment := entry.segment:
+                stamps = segment.earliest, segment.latest
+                place = name, entry.offset, len(segment.data), segment.index_size
+                self.segments.append(store.Segment(entry.first, segment.records, *stamps, *place))
+        return set()
+
+    def source_of(self, row):
+        return store.Source(self.row.pk, tuple(self.segments), self.row.line_count)
+
+    def ends_with_gap(self, row):
+        return bool(self.gaps) and self.gaps[-1][0] == self.row.line_count - 1
+
+    def stored(self):
+        return [(each.kind, each.text) for each in store.iterate(self.source_of(self.row))]
 
 
 @pytest.fixture(scope="session")

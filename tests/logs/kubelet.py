@@ -10,9 +10,10 @@ class Kubelet:
 
     def __init__(self, *, cut_lines=None, chunk=None, breaks=False):
         self.files, self.previous = {}, {}
-        self.dead, self.requests = set(), []
+        self.dead, self.requests, self.refusal = set(), [], None
         self.cut_lines, self.chunk, self.breaks = cut_lines, chunk, breaks
         self.events = asyncio.Queue()
+        self.silent = self.no_room = False
 
     async def close(self):
         pass
@@ -21,8 +22,12 @@ class Kubelet:
         while True:
             yield await self.events.get()
 
-    async def follow_log(self, *, namespace, pod, container, since_time="", previous=False, follow=True):
+    async def follow_log(
+        self, *, namespace, pod, container, since_time="", previous=False, follow=True, tail_lines=None
+    ):
         self.requests.append((since_time, previous, follow))
+        if self.refusal:
+            raise self.refusal
         held = self.previous if previous else self.files
         key = (pod, container)
         if key not in self.files:
@@ -30,6 +35,10 @@ class Kubelet:
         if key not in held:
             raise Invalid("previous terminated container not found", status=400)
         source, position, given = held[key], 0, 0
+        if tail_lines:
+            for line in source[-tail_lines:]:
+                yield line
+            return
         while True:
             for line in source[position:]:
                 position += 1
@@ -43,8 +52,13 @@ class Kubelet:
                         yield line[:7]  # the start of a line that never comes
                         raise Unavailable("connection reset")
                     return
+            if follow and self.no_room:
+                yield b"failed to create fsnotify watcher: too many open files\n"
+                return
             if not follow or key in self.dead or held.get(key) is not source:
                 return
+            while self.silent:
+                await asyncio.sleep(0.002)
             await asyncio.sleep(0.002)
 
 

@@ -1,21 +1,21 @@
 """The log for programs: text and NDJSON, chosen, followed, refused."""
 
 import asyncio
+import io
+import zipfile
 
 import orjson
 import pytest
 from channels.db import database_sync_to_async
 from django.test import AsyncClient
 
-from apps.core.events import _deliver
-from apps.jobs.events import JobDeleted
-from apps.logs import hub, store
+from apps.logs import hub
 from apps.logs.api import views
-from apps.logs.models import LogStream
+from apps.logs.lines import Gap
 from apps.projects.services import remove_member
 
 from .conftest import record, stamp
-from .test_viewers import Writer
+from .writers import Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,6 +68,12 @@ class TestText:
             ("?tail=2&pod=0", b"\rc \xff\n\n"),
             ("?tail=0", b""),
             ("?tail=2&pod=0&since=2026-11-24T02:00:05Z", b"\n"),
+            ("?rank=0,7&until=2026-11-24T02:00:03Z", b"a\n"),
+            ("?pod=0&text=C", b"\rc \xff\n"),
+            ("?pod=0&text=C&case=1", b""),
+            ("?pod=train-0&text=%5E(a|.c)&regex=1", b"a\n\rc \xff\n"),
+            ("?pod=0&limit=1", b"a\n"),
+            ("?attempt=2", b""),
         ],
     )
     async def test_gives_what_was_chosen(self, api, job, two_pods, query, expected):
@@ -83,7 +89,11 @@ class TestText:
 
     async def test_a_gap_is_told_apart_from_what_the_container_wrote(self, api, job, make_stream):
         await database_sync_to_async(make_stream)(
-            [record(1, b"half ", kind=b"p"), record(1, b"Lines may be missing here.", kind=b"g"), record(2, b"two")]
+            [
+                record(1, b"half ", kind=b"p"),
+                Gap("cut", "Lines may be missing here.").record(stamp(1)),
+                record(2, b"two"),
+            ]
         )
 
         assert await body(await api.get(url(job))) == b"half \n--- Lines may be missing here. ---\ntwo\n"
@@ -112,6 +122,7 @@ class TestNdjson:
             "rank": 0,
             "restart": 0,
             "attempt": 1,
+            "stream": two_pods[0].pk,
             "line": 0,
             "text": "a",
         }
@@ -122,6 +133,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("query", "field"),
         [
+            ("?text=(&regex=1", "text"),
+            ("?text=" + "x" * 1001, "text"),
+            ("?from=7", "from"),
+            ("?from=7:-1", "from"),
+            ("?rank=one", "rank"),
+            ("?limit=0", "limit"),
+            ("?tail=5&limit=5", "limit"),
+            ("?format=zip&follow=1", "follow"),
+            ("?until=tomorrow", "until"),
             ("?since=yesterday", "since"),
             ("?tail=-1", "tail"),
             ("?tail=many", "tail"),
@@ -160,7 +180,7 @@ class TestFollow:
             for i in range(5):
                 await asyncio.sleep(0.1)
                 await writer.write([record(2 + i, b"%d" % i)])
-            await writer.end(job)
+            await writer.end()
 
         writing = asyncio.create_task(write())
         answer = await asyncio.wait_for(body(await api.get(url(job, "?follow=true"))), 10)
@@ -195,17 +215,68 @@ class TestFollow:
 
         assert hub.current()._feeds == {}
 
+    async def test_a_limit_ends_it(self, api, job, make_stream, hot_redis):
+        row = await database_sync_to_async(make_stream)([(1, b"one")])
+        writer = Writer(row, job)
 
-class TestDeletion:
-    def test_the_files_of_a_deleted_job_are_removed(self, job, make_stream):
-        row = make_stream([(1, b"one")])
-        path = store.file_of(row.path)
-        assert path.exists()
-        uid, project_id = str(job.uid), job.project_id
-        job.delete()
+        async def write():
+            for i in range(5):
+                await asyncio.sleep(0.05)
+                await writer.write([record(2 + i, b"%d" % i)])
 
-        _deliver(JobDeleted(job_uid=uid, project_id=project_id, cluster_id=1, namespace="x"))
+        writing = asyncio.create_task(write())
+        answer = await asyncio.wait_for(body(await api.get(url(job, "?follow=true&limit=3"))), 10)
+        await writing
 
-        assert not path.exists()
-        assert not path.parent.exists()
-        assert not LogStream.objects.exists()
+        assert answer == b"one\n0\n1\n"
+
+    async def test_does_not_give_what_may_be_taken_back(self, api, job, make_stream, hot_redis):
+        row = await database_sync_to_async(make_stream)([(1, b"one")])
+        writer = Writer(row, job)
+        await writer.write([record(2, b"lost")], commit=False)
+        parts = aiter((await api.get(url(job, "?follow=true"))).streaming_content)
+        first = await anext(parts)
+        await writer.crash()
+        await writer.write([record(2, b"found")])
+        await writer.end()
+
+        assert first + b"".join([part async for part in parts]) == b"one\nfound\n"
+
+
+class TestCursors:
+    async def test_lead_on_from_the_last_object_without_gap_or_double(self, api, job, two_pods):
+        first = await body(await api.get(url(job, "?format=ndjson&limit=4")))
+        lines = [orjson.loads(line) for line in first.splitlines()]
+        cursors = {line["stream"]: line["line"] + 1 for line in lines}
+
+        query = ",".join(f"{stream}:{line}" for stream, line in cursors.items())
+        rest = await body(await api.get(url(job, f"?format=ndjson&from={query}")))
+
+        assert first + rest == await body(await api.get(url(job, "?format=ndjson")))
+
+
+class TestZip:
+    async def test_holds_a_file_per_pod_and_container(self, api, job, two_pods, make_stream):
+        def more():
+            make_stream([(1, b"side")], pod="train-0", container="sidecar", rank=0)
+            make_stream([(9, b"again")], pod="train-0", rank=0, restart=1)
+
+        await database_sync_to_async(more)()
+        response = await api.get(url(job, "?format=zip"))
+        archive = zipfile.ZipFile(io.BytesIO(await body(response)))
+
+        assert response["Content-Type"] == "application/zip"
+        assert response["Content-Disposition"] == f'attachment; filename="train-{str(job.uid)[:8]}.zip"'
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "train-0/main.log": b"a\n\rc \xff\n\n",
+            "train-1/main.log": b"b\nfirst second\n",
+            "train-0/sidecar.log": b"side\n",
+            "train-0/main-restart-1.log": b"again\n",
+        }
+
+    async def test_what_was_chosen_goes_in(self, api, job, two_pods):
+        response = await api.get(url(job, "?format=zip&rank=1&text=b&timestamps=1"))
+        archive = zipfile.ZipFile(io.BytesIO(await body(response)))
+
+        assert {name: archive.read(name) for name in archive.namelist()} == {"train-1/main.log": stamp(2) + b" b\n"}

@@ -4,47 +4,87 @@
 import asyncio
 import itertools
 import random
-import threading
-import time
 
 import pytest
+from asgiref.sync import sync_to_async
 
-from apps.logs import following, hot, store
-from apps.logs.following import Follower, Sight
+from apps.clusters.gateway import Forbidden
+from apps.logs import following, hot, journal
+from apps.logs.budget import Budget
+from apps.logs.counters import Counters
+from apps.logs.following import Desk, Follower, Pace, Pulse, Sight
+from apps.logs.journal import Journal
+from apps.logs.lines import gap_of, moment_of
+from apps.logs.masking import Masker
 from apps.logs.models import LogStream
 from apps.logs.services import ContainerRun
+from apps.logs.store import objects
 
-from .conftest import stamp
+from .conftest import Books, stamp
 from .kubelet import Kubelet, Nobody
 
-PATH = "1/00000000-0000-0000-0000-000000000007/1-uid-main-0.log"
 RUN = ContainerRun(namespace="cube-x", pod_name="train-0", pod_uid="uid", container="main", restart=0)
 KEY = ("train-0", "main")
 
 
+books: Books
+
+
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch):
-    for name, value in {
-        "BATCH_SECONDS": 0.005,
-        "LOOK_SECONDS": 0.01,
-        "SOON_SECONDS": 0.001,
-        "DOUBT_SECONDS": 0.02,
-    }.items():
+def _books(monkeypatch):
+    """The rows of one stream; its collector is in a hurry."""
+    global books
+    books = Books(LogStream(pk=5, pod_name="train-0", container="main"))
+    monkeypatch.setattr(journal.services, "commit", books.commit)
+    for module in (following, journal):  # Without a database there are no connections to look after.
+        monkeypatch.setattr(module, "database_sync_to_async", sync_to_async)
+    monkeypatch.setattr(following.selectors, "source_of", books.source_of)
+    monkeypatch.setattr(following.selectors, "ends_with_gap", books.ends_with_gap)
+    for name, value in {"SOON_SECONDS": 0.001, "DOUBT_SECONDS": 0.02, "LONGEST_BACK_OFF": 0.01}.items():
         monkeypatch.setattr(following, name, value)
-    monkeypatch.setattr(following, "LONGEST_BACK_OFF", 0.01)
 
 
 def line(second, text, nanosecond=0):
     return stamp(second, nanosecond) + b" " + text + b"\n"
 
 
+class Quick(Pace):
+    seconds = 0
+
+
+class Collecting:
+    """A follower with a journal of its own. A row is opened anew, as every collector does."""
+
+    def __init__(self, kubelet, sight=None, publisher=None):
+        self.counters = Counters()
+        self.journal = Journal(self.counters, commit_seconds=0.005)
+        self.publisher, self.pulse = publisher or Nobody(), Pulse(60)
+        budget = Budget(10_000, self.counters)
+        desk = Desk(kubelet, self.journal, self.publisher, budget, self.counters, Quick(), self.pulse)
+        books.row.epoch += 1
+        row = LogStream(**{f.attname: getattr(books.row, f.attname) for f in LogStream._meta.concrete_fields})
+        self.follower = Follower(desk=desk, sight=sight or Sight(RUN), row=row, job_uid="7", masker=Masker())
+
+    async def run(self):
+        commits = asyncio.create_task(self.journal.run())
+        try:
+            await self.follower.run()
+        finally:
+            commits.cancel()
+            await asyncio.gather(commits, return_exceptions=True)
+
+
 def follower(kubelet, sight=None, publisher=None):
-    row = LogStream(pk=5, path=PATH)
-    return Follower(streams=kubelet, sight=sight or Sight(RUN), row=row, job_uid="7", publisher=publisher or Nobody())
+    return Collecting(kubelet, sight, publisher)
 
 
 def stored():
-    return [(each.kind, each.text) for each in store.iterate(store.Source(5, PATH))]
+    return books.stored()
+
+
+def said():
+    """What the gap rows say."""
+    return [gap_of(text).text for kind, text in stored() if kind == b"g"]
 
 
 def texts():
@@ -59,8 +99,9 @@ async def until(condition, seconds=5):
 
 async def collect(kubelet, key=KEY, **sight):
     """Follow until complete; the container is dead from the start."""
-    one = follower(kubelet, Sight(RUN, is_dead=True, **sight))
     kubelet.dead.add(key)
+    books.row.is_complete = False
+    one = follower(kubelet, Sight(RUN, is_dead=True, **sight))
     async with asyncio.timeout(10):
         await one.run()
     return one
@@ -89,7 +130,7 @@ def written(number, *, per_second=7, same_stamp=3):
 
 
 def expected(lines):
-    return [(b"o", each[31:-1]) for each in lines]
+    return [(b" ", each[31:-1]) for each in lines]
 
 
 class TestCuts:
@@ -156,79 +197,113 @@ class TestCuts:
 
         await one.run()
 
-        assert texts() == [b"before", text, b"after"]
-        assert sum(map(len, publisher.sent)) < 100_000
+        assert b"".join(texts()) == b"before" + text + b"after"
+        assert [kind for kind, _ in stored()] == [b" ", *[b"p"] * 9, b" ", b" "]
+        assert (
+            sum(len(p.data) for each in publisher.sent for batch in hot.decode(each) for p in batch.pieces)
+            < 12 * 7 * 4096
+        )
+        before = stored()
+        books.row.is_complete = False
         await collect(kubelet)
-        assert len(texts()) == 3
+        assert stored() == before
 
 
 class TestCrashes:
     @pytest.mark.parametrize("seed", range(8))
     async def test_a_collector_killed_at_any_point_is_taken_over_exactly(self, seed):
-        """A kill leaves any prefix of the bytes in the file, and rows that are behind; the rest is asked for again."""
+        """A kill leaves any number of whole commits; the rest is asked for again."""
         chance = random.Random(seed)
         lines = written(60)
         kubelet = Kubelet(chunk=chance.choice([None, 5, 64]))
-        kubelet.files[KEY] = lines[: chance.randrange(1, 60)]
-        await collect(kubelet)
-        path = store.file_of(PATH)
-        whole = path.read_bytes()
-        path.write_bytes(whole[: chance.randrange(len(whole) + 1)])
-        store._indexes.clear()
-
-        kubelet.files[KEY] = lines
-        await collect(kubelet)
-
-        assert stored() == expected(lines)
-
-    async def test_a_cancelled_collector_leaves_what_it_read(self):
-        lines = written(50)
-        kubelet = Kubelet()
-        kubelet.files[KEY] = lines
-        for _ in range(10):
+        kubelet.files[KEY] = lines[: chance.randrange(1, 30)]
+        for upto in sorted(chance.randrange(1, 60) for _ in range(4)):
+            kubelet.files[KEY] = lines[:upto]
             task = asyncio.create_task(follower(kubelet).run())
-            await asyncio.sleep(random.Random(_).random() * 0.02)
+            await asyncio.sleep(chance.random() * 0.02)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
             assert stored() == expected(lines)[: len(stored())]
+
+        kubelet.files[KEY] = lines
         await collect(kubelet)
+
         assert stored() == expected(lines)
 
-    async def test_two_collectors_never_write_both(self):
+    async def test_a_collector_whose_stream_was_taken_stores_nothing_more(self):
         lines = written(30)
         kubelet = Kubelet()
         kubelet.files[KEY] = lines[:10]
-        first, second = (asyncio.create_task(follower(kubelet).run()) for _ in range(2))
+        first = follower(kubelet)
+        task = asyncio.create_task(first.run())
         await until(lambda: len(stored()) == 10)
+        second = follower(kubelet)
         kubelet.files[KEY] += lines[10:20]
-        await until(lambda: len(stored()) == 20)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        kubelet.files[KEY] += lines[20:]
+        await until(lambda: first.follower.tail.is_lost)
+        first.follower.interrupt()  # as the collector does, every second
+        await asyncio.wait_for(task, 5)
+        assert len(stored()) == 10
+        assert not first.follower.is_complete
 
+        other = asyncio.create_task(second.run())
+        kubelet.files[KEY] += lines[20:]
         await until(lambda: len(stored()) == 30)
 
-        second.cancel()
-        await asyncio.gather(second, return_exceptions=True)
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
         assert stored() == expected(lines)
 
     async def test_a_full_disk_stops_collecting_until_there_is_room(self, monkeypatch):
         lines = written(40)
         kubelet = Kubelet()
         kubelet.files[KEY] = lines
-        real, tries = store.os.write, itertools.count()
+        real, tries, problems = objects.write, itertools.count(), []
 
-        def sometimes(fd, data):
-            if next(tries) % 3:
+        def sometimes(name, data):
+            if next(tries) < 3:
                 raise OSError(28, "No space left on device")
-            return real(fd, bytes(data[:100]))
+            return real(name, data)
 
-        monkeypatch.setattr(store.os, "write", sometimes)
-        task = asyncio.create_task(collect(kubelet))
+        async def soon(seconds):
+            problems.append(one.counters.problem)
+            await real_sleep(min(seconds, 0.01))
+
+        real_sleep = asyncio.sleep
+        monkeypatch.setattr(journal.asyncio, "sleep", soon)
+        monkeypatch.setattr(journal._write_pack, "__defaults__", (sometimes,))
+        kubelet.dead.add(KEY)
+        one = follower(kubelet, Sight(RUN, is_dead=True))
+        await asyncio.wait_for(one.run(), 10)
+
+        assert stored() == expected(lines)
+        assert "No space left on device" in "".join(problems)
+        assert one.counters.problem == ""
+
+    async def test_readers_stop_while_too_much_is_pending(self, monkeypatch):
+        monkeypatch.setattr(journal, "MOST_PENDING_BYTES", 2000)
+        lines = written(200)
+        kubelet = Kubelet(chunk=500)
+        kubelet.files[KEY] = lines
+        stuck = True
+
+        def fail(name, data):
+            if stuck:
+                raise OSError(28, "No space left on device")
+            return real(name, data)
+
+        real = objects.write
+        monkeypatch.setattr(journal._write_pack, "__defaults__", (fail,))
+        monkeypatch.setattr(journal, "LONGEST_BACK_OFF", 0.01)
+        kubelet.dead.add(KEY)
+        one = follower(kubelet, Sight(RUN, is_dead=True))
+        task = asyncio.create_task(one.run())
+        await until(lambda: one.counters.pending_bytes >= 2000)
         await asyncio.sleep(0.1)
-        monkeypatch.setattr(store.os, "write", real)
-        await task
+        assert one.counters.pending_bytes < 4000
+
+        stuck = False
+        await asyncio.wait_for(task, 20)
 
         assert stored() == expected(lines)
 
@@ -244,8 +319,9 @@ class TestGaps:
         await collect(kubelet)
 
         kinds = [kind for kind, _ in stored()]
-        assert kinds == [b"o"] * 10 + [b"g"] + [b"o"] * 10
-        assert b"may be missing" in texts()[10]
+        assert kinds == [b" "] * 10 + [b"g"] + [b" "] * 10
+        assert "may be missing" in said()[0]
+        assert books.gaps[0][0] == 10
         assert texts()[11:] == [text for _, text in expected(lines[30:])]
 
     async def test_a_rotation_that_lost_nothing_leaves_none(self):
@@ -269,7 +345,8 @@ class TestGaps:
         await asyncio.wait_for(task, 5)
 
         assert [kind for kind, _ in stored()].count(b"g") == 1
-        assert stored()[-1] == (b"g", b"The pod was deleted before the end of its log was collected.")
+        assert stored()[-1][0] == b"g"
+        assert said() == ["The pod was deleted before the end of its log was collected."]
 
     async def test_a_pod_deleted_after_its_follow_ended_is_whole(self):
         kubelet = Kubelet()
@@ -284,6 +361,22 @@ class TestGaps:
         await asyncio.wait_for(task, 5)
 
         assert stored() == expected(written(9))
+
+    async def test_a_log_that_may_not_be_read_is_given_up_when_its_pod_is_gone(self):
+        """Without the right to `pods/log` a pod that is gone is answered 403, never 404."""
+        kubelet = Kubelet()
+        kubelet.refusal = Forbidden('cannot get resource "pods/log"', status=403)
+        sight = Sight(RUN, is_dead=True)
+        task = asyncio.create_task(follower(kubelet, sight).run())
+        await until(lambda: len(kubelet.requests) > 3)
+        assert stored() == []
+
+        sight.is_gone = True
+        sight.changed.set()
+        await asyncio.wait_for(task, 5)
+
+        assert said() == ['Cube was not allowed to read this log: cannot get resource "pods/log"']
+        assert len(stored()) == 1
 
     async def test_the_log_of_another_pod_with_the_same_name_is_not_taken(self):
         kubelet = Kubelet()
@@ -322,7 +415,7 @@ class TestRestarts:
 
 
 class TestAnnouncing:
-    async def test_every_line_is_announced_after_it_is_stored_with_its_ordinal(self):
+    async def test_every_line_is_announced_with_its_ordinal(self):
         kubelet = Kubelet(cut_lines=5)
         kubelet.files[KEY] = written(30)
         publisher = Nobody()
@@ -330,62 +423,126 @@ class TestAnnouncing:
 
         await one.run()
 
-        batches = [hot.decode(payload) for payload in publisher.sent]
+        batches = [*hot.decode(b"".join(publisher.sent))]
         assert [piece.ordinal for batch in batches for piece in batch.pieces] == list(range(30))
-        assert {batch.stream for batch in batches} == {5}
-        assert (one.progress.lines, one.progress.is_complete) == (30, True)
-        assert one.progress.bytes == store.file_of(PATH).stat().st_size
-        assert one.progress.first_time == stamp(0).decode()
+        assert {(batch.stream, batch.epoch) for batch in batches} == {(5, 1)}
+        assert (books.row.line_count, books.row.is_complete) == (30, True)
+        assert books.row.first_time == stamp(0).decode()
 
 
-class TestBeingCancelled:
-    """A thread that opens or writes the file goes on when the task that waits for it is cancelled."""
+class TestDoubts:
+    """What a node may do to a follow without a sign of it."""
 
-    async def test_while_the_file_is_opened_leaves_no_lock_behind(self, monkeypatch):
-        opened, is_opening, may_open = store.Appender, threading.Event(), threading.Event()
-
-        def slow(*args, **kwargs):
-            is_opening.set()
-            may_open.wait(10)
-            return opened(*args, **kwargs)
-
-        monkeypatch.setattr(store, "Appender", slow)
-        task = asyncio.create_task(follower(Kubelet()).run())
-        await asyncio.to_thread(is_opening.wait, 10)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        may_open.set()
-
-        await until(lambda: store.file_of(PATH).exists() and _is_free())
-
-    async def test_while_a_batch_is_written_still_counts_it(self, monkeypatch):
-        append, is_writing = store.Appender._write, threading.Event()
-
-        def slow(file, data):
-            is_writing.set()
-            time.sleep(0.1)
-            append(file, data)
-
-        monkeypatch.setattr(store.Appender, "_write", slow)
+    async def test_a_silent_follow_is_probed_and_opened_again(self, monkeypatch):
+        monkeypatch.setattr(following, "PROBE_SECONDS", 0.02)
         kubelet = Kubelet()
-        kubelet.files[KEY] = [line(1, b"one")]
+        kubelet.files[KEY] = written(9)
+        kubelet.silent = True
         one = follower(kubelet)
         task = asyncio.create_task(one.run())
-        await asyncio.to_thread(is_writing.wait, 10)
-        one.is_dirty = False  # The books are brought up to date just now.
+        await until(lambda: len(stored()) == 9)
+        kubelet.files[KEY] = kubelet.files[KEY] + [line(70, b"unheard")]
+        await asyncio.sleep(0.05)
+        assert len(stored()) == 9
+
+        kubelet.silent = False
+        await one.follower.probe()
+        await until(lambda: len(stored()) == 10)
+
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        assert texts()[-1] == b"unheard"
 
-        assert texts() == [b"one"]
-        assert (one.is_dirty, one.progress.lines, one.progress.bytes) == (True, 1, store.file_of(PATH).stat().st_size)
-        again = follower(kubelet, Sight(RUN, is_dead=True))
-        await again.run()
-        assert (texts(), again.progress.first_time) == ([b"one"], stamp(1).decode())
+    @staticmethod
+    def long_open(one):
+        """As if the follow had been opened long before the lines were written, whose times are of 2026-11-24."""
+        one.follower._opened_at = moment_of(stamp(0)) - 60
 
+    @pytest.mark.parametrize("in_one_chunk", [True, False])
+    async def test_a_jump_in_time_after_a_stall_leaves_a_gap_row(self, in_one_chunk):
+        """The node may have left out a whole file; what the socket still held before and after it is kept."""
+        kubelet = Kubelet()
+        kubelet.files[KEY] = [line(2, b"before")]
+        one = follower(kubelet)
+        task = asyncio.create_task(one.run())
+        await until(lambda: len(stored()) == 1)
+        self.long_open(one)
+        one.pulse.missed_at = float("inf")  # the process has just been woken
 
-def _is_free():
-    try:
-        store.Appender(store.Source(5, PATH)).close()
-    except store.InUse:
-        return False
-    return True
+        later = [line(3, b"held"), line(50, b"after"), line(51, b"more")]
+        if in_one_chunk:
+            kubelet.files[KEY].append(b"".join(later))
+        else:
+            kubelet.files[KEY] += later
+        await until(lambda: len(stored()) == 5)
+
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert [kind for kind, _ in stored()] == [b" ", b" ", b"g", b" ", b" "]
+        gap = gap_of(texts()[2])
+        assert (gap.cause, gap.since, gap.until) == ("stalled", stamp(3).decode(), stamp(50).decode())
+        assert books.gaps == [(2, gap)]
+        assert len(kubelet.requests) == 1
+
+    async def test_a_quiet_time_that_was_waited_for_leaves_none(self):
+        one = follower(Kubelet())
+        self.long_open(one)
+        one.follower.tail.last = stamp(2)
+        found = {}
+        for waited in (48.0, 1.0):
+            one.follower._waited = waited
+            found[waited] = one.follower._marked(line(50, b"after"))
+
+        assert found[48.0] == (line(50, b"after"), [])
+        assert [ordinal for ordinal, _ in found[1.0][1]] == [0]
+
+    async def test_quiet_times_of_long_ago_leave_none(self):
+        kubelet = Kubelet()
+        kubelet.files[KEY] = [line(0, b"one"), line(900, b"two"), line(1800, b"three")]
+        one = follower(kubelet)
+        task = asyncio.create_task(one.run())
+        await until(lambda: len(stored()) == 3)
+
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert texts() == [b"one", b"two", b"three"]
+
+    def test_a_process_knows_that_it_was_stopped(self, monkeypatch):
+        now = [100.0]
+        monkeypatch.setattr(following.time, "monotonic", lambda: now[0])
+        pulse = Pulse(1.0)
+        now[0] = 101.0
+        pulse.beat()
+        assert not pulse.missed_since(100.5)
+        now[0] = 131.0
+        assert pulse.missed_since(101.0)
+        pulse.beat()
+        assert pulse.missed_since(101.0)
+        now[0] = 132.0
+        assert not pulse.missed_since(131.5)
+
+    async def test_a_node_without_room_for_a_follow_is_asked_every_second(self, monkeypatch):
+        monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+        kubelet = Kubelet()
+        kubelet.files[KEY] = written(5)
+        kubelet.no_room = True
+        one = follower(kubelet)
+        task = asyncio.create_task(one.run())
+        await until(lambda: len(stored()) == 5)
+        kubelet.files[KEY] += written(9)[5:]
+        await until(lambda: len(stored()) == 9)
+
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert stored() == expected(written(9))
+        assert one.follower.is_polling
+        assert [follow for _, _, follow in kubelet.requests][:2] == [True, False]
+
+    async def test_what_the_node_says_of_a_dead_containers_log_is_believed_in_the_end(self):
+        kubelet = Kubelet()
+        kubelet.files[KEY] = [b"unable to retrieve container logs for containerd://x\n"]
+
+        await collect(kubelet)
+
+        assert said() == ["The node could not read this log: unable to retrieve container logs for containerd://x"]
+        assert len(kubelet.requests) == following.REFUSALS

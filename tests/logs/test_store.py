@@ -1,31 +1,38 @@
 # ruff: noqa: S311
-import os
 import random
 import uuid
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.logs import lines, store
-from apps.logs.lines import NoStamp, Record, Splitter, normal_stamp
+from apps.logs.lines import Gap, NoStamp, Record, Splitter, gap_of, normal_stamp
+from apps.logs.needle import BadNeedle, Needle, required_literals
+from apps.logs.store import ngrams, objects, reading, segments
 
 from .conftest import record, stamp
 
 UID = uuid.UUID(int=7)
 
 
-@pytest.fixture
-def source():
-    path = store.path_of(project_id=1, job_uid=UID, attempt=1, pod_uid="a-b", container="main", restart=0)
-    return store.Source(1, path)
+def fill(*bodies, small=False):
+    """A source whose segments hold these lists of records."""
+    found, first = [], 0
+    for records in bodies:
+        encoded = segments.encode(b"".join(each.encode() for each in records), with_filters=small)
+        name = objects.pack_name()
+        objects.write(name, b"before" + encoded.data + b"after")
+        place = name, 6, len(encoded.data), encoded.index_size
+        found.append(store.Segment(first, encoded.records, encoded.earliest, encoded.latest, *place))
+        first += encoded.records
+    return store.Source(1, tuple(found), first)
 
 
-def fill(source, records):
-    file = store.Appender(source)
-    file.append(records)
-    file.close()
+def records_of(body):
+    return [lines.parse_stored(raw) for raw in lines.raw_records(body)]
 
 
 class TestStamps:
@@ -53,159 +60,210 @@ class TestSplitter:
     def test_gives_the_same_records_however_the_bytes_were_chunked(self, texts, cuts):
         data = b"".join(stamp(i, i) + b" " + text + b"\n" for i, text in enumerate(texts))
         edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-        splitter = Splitter.fresh()
+        splitter = Splitter()
 
-        found = [each for a, b in pairwise(edges) for each in splitter.feed(data[a:b])]
+        found = [each for a, b in pairwise(edges) for each in records_of(splitter.feed(data[a:b]))]
 
-        assert found == [Record(stamp(i, i), b"o", text) for i, text in enumerate(texts)]
+        assert found == [Record(stamp(i, i), b" ", text) for i, text in enumerate(texts)]
 
     def test_cuts_an_endless_line_into_parts_that_join_to_the_whole(self, monkeypatch):
         monkeypatch.setattr(lines, "PART_BYTES", 100)
         text = random.Random(1).randbytes(1234).replace(b"\n", b"x")
         data = stamp(1) + b" " + text + b"\n" + stamp(2) + b" next\n"
         for size in (1, 7, 99, 5000):
-            splitter = Splitter.fresh()
+            splitter = Splitter()
 
-            found = [each for at in range(0, len(data), size) for each in splitter.feed(data[at : at + size])]
+            found = [
+                each for at in range(0, len(data), size) for each in records_of(splitter.feed(data[at : at + size]))
+            ]
 
             assert b"".join(each.text for each in found[:-1]) == text
             assert {len(each.text) for each in found[:-2]} == {100}
-            assert [each.kind for each in found[-2:]] == [b"o", b"o"]
+            assert [each.kind for each in found[-2:]] == [b" ", b" "]
             assert {each.stamp for each in found[:-1]} == {stamp(1)}
             assert found[-1] == record(2, b"next")
 
     def test_refuses_a_line_of_the_node_itself(self):
         with pytest.raises(NoStamp):
-            list(Splitter.fresh().feed(b"unable to retrieve container logs for containerd://x\n"))
+            Splitter().feed(b"unable to retrieve container logs for containerd://x\n")
+
+    def test_hands_over_what_came_before_a_line_of_the_node(self):
+        good = record(1, b"one").encode() + record(2, b"two").encode()
+
+        with pytest.raises(NoStamp) as refusal:
+            Splitter().feed(good + b"failed to create fsnotify watcher: too many open files\n")
+
+        assert refusal.value.before == good
 
 
-class TestFiles:
-    def test_reads_back_what_was_written_byte_for_byte(self, source):
-        texts = [b"", b"\r50%\r100%", "naïve 日本".encode(), b"\x00\xff\xfe", b" leading", b"x" * 200_000, b""]
-        fill(source, [record(i, text) for i, text in enumerate(texts)])
+class TestSegments:
+    def test_reads_back_what_was_written_byte_for_byte(self):
+        texts = [b"", b"\r50%\r100%", "naïve 日本".encode(), b"\x00\xff\xfe", b" leading", b"x" * 900_000, b""]
+        source = fill([record(i, text) for i, text in enumerate(texts)])
 
         assert [line.text for line in store.iterate(source)] == texts
         assert [line.text for line in store.backwards(source)] == texts[::-1]
         assert [line.ordinal for line in store.backwards(source)] == [6, 5, 4, 3, 2, 1, 0]
-        assert store.count(source) == 7
 
-    @pytest.mark.parametrize("seed", range(6))
-    def test_finds_any_window_in_a_large_file(self, source, seed):
+    @pytest.mark.parametrize("seed", range(4))
+    def test_finds_any_window_in_many_segments(self, seed, monkeypatch):
+        monkeypatch.setattr(segments, "FRAME_BYTES", 5000)
         chance = random.Random(seed)
-        texts = [b"%d " % i + b"y" * chance.choice([0, 3, 70, 70, 9_000 if seed == 1 else 9]) for i in range(9000)]
-        fill(source, [record(i % 3600, text) for i, text in enumerate(texts)])
-        if seed % 2:  # A row that knows a place in the file.
-            at = chance.randrange(9000)
-            size = sum(len(text) + lines.HEAD + 1 for text in texts[:at])
-            source = store.Source(1, source.path, at, size)
+        texts = [b"%d " % i + b"y" * chance.choice([0, 3, 70, 70, 9_000 if seed == 1 else 9]) for i in range(3000)]
+        edges = [0, *sorted(chance.sample(range(1, 3000), 9)), 3000]
+        source = fill(*[[record(i % 3600, texts[i]) for i in range(a, b)] for a, b in pairwise(edges)])
 
         for _ in range(60):
-            start, number = chance.randrange(9100), chance.randrange(50)
+            start, number = chance.randrange(3100), chance.randrange(50)
             assert [line.text for line in store.read(source, start, number)] == texts[start : start + number]
-            end = chance.randrange(9001)
+            end = chance.randrange(3001)
             back = [line.text for line, _ in zip(store.backwards(source, end), range(number), strict=False)]
             assert back == texts[max(0, end - number) : end][::-1]
-        assert [line.ordinal for line in store.tail(source, 5)] == [8995, 8996, 8997, 8998, 8999]
-        assert store.count(source) == 9000
+            assert store.ordinal_at(source, stamp(start)) == min(start, 3000)
+        assert [line.ordinal for line in store.tail(source, 5)] == [2995, 2996, 2997, 2998, 2999]
 
-    def test_a_torn_end_is_not_shown_and_cut_off_by_the_next_writer(self, source):
-        fill(source, [record(1, b"one"), record(2, b"two")])
-        whole = store.file_of(source.path).read_bytes()
-        for cut in range(1, len(whole) // 2):
-            store.file_of(source.path).write_bytes(whole[:-cut])
-            store._indexes.clear()
-            assert [line.text for line in store.iterate(source)] == [b"one"]
-            assert [line.text for line in store.tail(source, 9)] == [b"one"]
+    def test_a_beginning_that_was_removed_keeps_the_numbers(self):
+        source = fill([record(i, b"%d" % i) for i in range(5)], [record(i, b"%d" % i) for i in range(5, 9)])
+        rest = store.Source(1, source.segments[1:], 9)
 
-            file = store.Appender(source)
+        assert [line.ordinal for line in store.iterate(rest)] == [5, 6, 7, 8]
+        assert [line.ordinal for line in store.tail(rest, 100)] == [5, 6, 7, 8]
+        assert (rest.start, source.start) == (5, 0)
 
-            assert (file.lines, file.last) == (1, record(1, b"one"))
-            file.append([record(2, b"two")])
-            file.close()
-            assert store.file_of(source.path).read_bytes() == whole
+    def test_an_object_that_is_gone_says_so(self):
+        source = fill([record(1, b"one")])
+        objects.remove(source.segments[0].name)
+        reading.forget()
 
-    def test_says_a_place_of_one_moment_while_another_thread_counts(self, source, monkeypatch):
-        count, seen = store.Appender._count, []
-        file = store.Appender(source)
+        with pytest.raises(store.Moved):
+            list(store.iterate(source))
 
-        def watched(self, record, size):
-            seen.append(self.place)
-            count(self, record, size)
+    def test_a_damaged_frame_is_never_taken_for_a_log(self):
+        source = fill([record(i, b"some text %d" % i) for i in range(50)])
+        path = Path(objects.storage().path(source.segments[0].name))
+        data = bytearray(path.read_bytes())
+        data[20] ^= 255
+        path.write_bytes(data)
+        reading.forget()
 
-        monkeypatch.setattr(store.Appender, "_count", watched)
-        file.append([record(1, b"one"), record(2, b"two")])
-
-        assert seen == [(0, 0), (0, 0)]
-        assert file.place == (2, store.file_of(source.path).stat().st_size)
-        file.close()
-
-    def test_recovers_from_a_row_that_is_behind_or_ahead(self, source):
-        fill(source, [record(i, b"%d" % i) for i in range(10)])
-        size = len(record(0, b"0").encode())
-
-        for known in (store.Source(1, source.path, 4, 4 * size), store.Source(1, source.path, 10, 10 * size), source):
-            file = store.Appender(known, latest=stamp(3))
-            assert (file.lines, file.bytes, file.last, file.latest) == (10, 10 * size, record(9, b"9"), stamp(9))
-            file.close()
-        file = store.Appender(store.Source(1, source.path, 99, 99 * size), latest=stamp(98))
-        assert (file.lines, file.latest) == (10, stamp(9))
-        file.close()
-
-    def test_has_one_writer(self, source):
-        file = store.Appender(source)
-
-        with pytest.raises(store.InUse):
-            store.Appender(source)
-
-        file.close()
-        store.Appender(source).close()
-
-    def test_a_full_disk_leaves_the_file_as_it_was(self, source, monkeypatch):
-        file = store.Appender(source)
-        file.append([record(1, b"one")])
-        real = os.write
-
-        def full(fd, data):
-            if len(data) > 10:
-                return real(fd, bytes(data[:10]))
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(store.os, "write", full)
-        with pytest.raises(OSError, match="No space"):
-            file.append([record(2, b"123456789012345678901234567890" + b"x" * 7)])
-        monkeypatch.undo()
-
-        assert (file.lines, store.file_of(source.path).read_bytes()) == (1, record(1, b"one").encode())
-        file.append([record(2, b"two")])
-        file.close()
-        assert [line.text for line in store.iterate(source)] == [b"one", b"two"]
+        with pytest.raises(Exception, match="decompress"):
+            list(store.iterate(source))
 
 
-class TestPaths:
-    @pytest.mark.parametrize("pod_uid", ["../x", "a/b", "", ".", "a\x00", "a\n", "-a", "é"])
-    def test_refuse_a_pod_uid_that_is_none(self, pod_uid):
-        with pytest.raises(store.UnsafePath):
-            store.path_of(project_id=1, job_uid=UID, attempt=1, pod_uid=pod_uid, container="main", restart=0)
+class TestScanning:
+    WORDS = ["loss", "epoch", "Traceback", "CUDA", "naïve", "ÄPFEL", "x=1", "", "a.b", "50%", "\\", "error:"]
 
-    @pytest.mark.parametrize("container", ["..", "a/..", "A", "", "a.b", "a\n", "x" * 64])
-    def test_refuse_a_container_name_that_is_none(self, container):
-        with pytest.raises(store.UnsafePath):
-            store.path_of(project_id=1, job_uid=UID, attempt=1, pod_uid="a", container=container, restart=0)
+    @given(
+        st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), min_size=1, max_size=60),
+        st.sampled_from(WORDS[:5] + WORDS[6:7] + ["pfel", "los", "loss epoch", "a.b", "zzz", "\\"]),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_finds_exactly_what_a_look_at_every_line_finds(self, log_dir_of_property, texts, wanted, case, filters):
+        source = fill([record(i, text.encode()) for i, text in enumerate(texts)], small=filters)
+        needle = Needle(wanted, case=case)
 
-    @pytest.mark.parametrize("uid", ["..", "", "../../x", str(UID) + "/..", "."])
-    def test_removing_a_job_touches_nothing_else(self, log_dir, source, uid):
-        fill(source, [record(1, b"one")])
+        found = [line.ordinal for line in store.scan(source, needle)]
 
-        with pytest.raises(store.UnsafePath):
-            store.remove_job(project_id=1, job_uid=uid)
+        same = (lambda text: text) if case else str.lower
+        assert found == [i for i, text in enumerate(texts) if same(wanted) in same(text)]
 
-        assert store.count(source) == 1
+    @pytest.mark.parametrize(
+        ("pattern", "found"),
+        [
+            (r"^step", [0, 1]),
+            (r"\d$", [0, 1, 3]),
+            (r"step=\d+ loss", [0, 1]),
+            (r"(?i)STEP", [0, 1]),
+            (r"2026", []),
+            (r"[^\d]$", [2]),
+            (r"\s", [0, 1]),
+            (r"one|two", [2]),
+            (r"x*", [0, 1, 2, 3]),
+        ],
+    )
+    @pytest.mark.parametrize("filters", [True, False])
+    def test_knows_regular_expressions_of_a_lines_text_alone(self, pattern, found, filters):
+        texts = [b"step=1 loss=2", b"step=22 loss=3", b"two", b"7"]
+        source = fill([record(i, text) for i, text in enumerate(texts)], small=filters)
 
-    def test_removing_a_job_removes_its_files_twice_over(self, source):
-        fill(source, [record(1, b"one")])
+        assert [line.ordinal for line in store.scan(source, Needle(pattern, regex=True, case=True))] == found
 
-        store.remove_job(project_id=1, job_uid=str(UID))
-        store.remove_job(project_id=1, job_uid=str(UID))
+    def test_opens_no_frame_that_cannot_hold_the_text(self, monkeypatch):
+        monkeypatch.setattr(segments, "FRAME_BYTES", 2000)
+        texts = [b"line %d of many" % i for i in range(1000)]
+        texts[700] = b"the needle"
+        source = fill([record(i, text) for i, text in enumerate(texts)], small=True)
+        opened = []
+        expanded = reading._expanded
+        monkeypatch.setattr(reading, "_expanded", lambda *place: opened.append(place) or expanded(*place))
 
-        assert not store.file_of(source.path).parent.exists()
-        assert store.count(source) == 0
+        assert [line.ordinal for line in store.scan(source, Needle("NEEDLE"))] == [700]
+        assert len(opened) == 1
+
+    def test_looks_only_within_times_and_ordinals(self):
+        source = fill([record(i, b"same") for i in range(10)], [record(i, b"same") for i in range(10, 20)])
+        needle = Needle("same")
+
+        assert [x.ordinal for x in store.scan(source, needle, since=stamp(8), until=stamp(12))] == [8, 9, 10, 11]
+        assert [x.ordinal for x in store.scan(source, needle, 9, 11)] == [9, 10]
+
+    @pytest.mark.parametrize("text", ["", "x" * 1001, "a\nb"])
+    def test_refuses_what_cannot_be_found(self, text):
+        with pytest.raises(BadNeedle):
+            Needle(text)
+
+    @pytest.mark.parametrize("pattern", ["(", "a{99999}", r"\1(a)", "(?=x)"])
+    def test_refuses_what_re2_does_not_know(self, pattern):
+        with pytest.raises(BadNeedle):
+            Needle(pattern, regex=True)
+
+    def test_an_expression_that_ruins_others_takes_no_time(self):
+        source = fill([record(1, b"a" * 100_000)])
+
+        assert list(store.scan(source, Needle("(a+)+$x", regex=True))) == []
+
+    def test_tells_the_texts_that_a_match_must_hold(self):
+        assert required_literals(r"loss=\d+ (abcd|efgh)+ tail(xyzw)+") == ["loss=", " tail", "xyzw"]
+        assert required_literals("(?i)abcd") == required_literals("a|bcde") == required_literals("(abcd)?") == []
+
+
+@pytest.fixture(scope="class")
+def log_dir_of_property(tmp_path_factory):
+    """Every example writes under names of its own, so that one folder serves them all."""
+
+
+class TestFilters:
+    @given(st.binary(min_size=4, max_size=300), st.data())
+    def test_never_miss_a_text_that_is_there(self, body, data):
+        start = data.draw(st.integers(0, len(body) - 4))
+        end = data.draw(st.integers(start + 4, len(body)))
+
+        needed = [ngrams.grams_of(body[start:end].swapcase())]
+
+        assert ngrams.may_hold(ngrams.filter_of(body), needed)
+
+
+class TestGapRows:
+    def test_carry_what_is_known(self):
+        gap = Gap("rotation", "Lines may be missing here.", since="a", until="b", bytes=7)
+
+        assert gap_of(gap.record(stamp(1)).text) == gap
+        assert gap_of(b"\xff no JSON") == Gap("unknown", "\ufffd no JSON")
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["../x", "packs/../x", "", "packs/2026112410/abc", f"1/{UID}/x", "/etc/passwd"])
+    def test_that_are_none_of_ours_are_refused(self, name):
+        for act in (lambda: objects.read(name, 0, 1), lambda: objects.write(name, b""), lambda: objects.remove(name)):
+            with pytest.raises(objects.UnsafeName):
+                act()
+
+    def test_an_object_is_written_once(self):
+        name = objects.pack_name()
+        objects.write(name, b"first")
+
+        with pytest.raises(OSError, match="already holds"):
+            objects.write(name, b"second")
+
+        assert objects.read(name, 0, 99) == b"first"

@@ -2,33 +2,31 @@
 """The socket: history and then live without a seam, each line once, for fast and slow viewers alike."""
 
 import asyncio
+import copy
 import random
-import tempfile
-from pathlib import Path
 
-import orjson
 import pytest
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
-from django.utils import timezone
 
-from apps.logs import consumers, hot, hub, store
-from apps.logs.hot import decode, encode
+from apps.logs import broadcasting, consumers, feeds, hot, hub, viewing
 from apps.logs.routing import websocket_urlpatterns
-from apps.logs.viewing import Viewing, frames, in_order
 from tests.sockets import Socket
 
-from .conftest import record, stamp, start_valkey
+from .conftest import record, stamp
+from .writers import Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch):
-    monkeypatch.setattr(consumers, "ALONE_SECONDS", 0.01)
-    monkeypatch.setattr(consumers, "TOGETHER_SECONDS", 0.02)
+    monkeypatch.setattr(broadcasting, "WINDOW_SECONDS", 0.02)
     monkeypatch.setattr(hub, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(hub, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(hub, "HOLE_SECONDS", 0.05)
+    monkeypatch.setattr(consumers, "AGAIN_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -44,33 +42,6 @@ async def watch(job, viewer, hot_redis):
     yield open_
     for socket in opened:
         await socket.leave()
-
-
-class Writer:
-    """A collector in small: stores, then announces. Announcing may fail, as when Redis is away."""
-
-    def __init__(self, row, job):
-        self.row, self.key, self.file, self.client = row, hot.key_of(job.uid), store.Appender(row.source), hot.connect()
-
-    async def write(self, records, *, announce=True):
-        first = self.file.lines
-        self.file.append(records)
-        if announce:
-            await self.client.xadd(self.key, {"b": encode(self.row.pk, first, records)})
-
-    async def record(self, **more):
-        self.row.line_count, self.row.byte_count = self.file.lines, self.file.bytes
-        for name, value in more.items():
-            setattr(self.row, name, value)
-        await database_sync_to_async(self.row.save)()
-
-    async def end(self, job):
-        await self.record(is_complete=True)
-        job.status, job.finished_at = "succeeded", timezone.now()
-        await database_sync_to_async(job.save)()
-        await self.client.xadd(self.key, {"b": hot.news(self.row.pk)})
-        self.file.close()
-        await self.client.aclose()
 
 
 async def read_lines(socket, number, seconds=10):
@@ -158,11 +129,12 @@ class TestHistoryThenLive:
         first, second = await database_sync_to_async(rows)()
         socket, _ = await watch("tail=5")
 
+        common = {"container": "main", "restart": 0, "attempt": 1}
         assert await socket.hear(5) == {
             "type": "streams",
             "streams": [
-                {"id": first.pk, "pod": "train-0", "container": "main", "rank": 0, "restart": 0, "attempt": 1},
-                {"id": second.pk, "pod": "train-1", "container": "main", "rank": 1, "restart": 0, "attempt": 1},
+                {**common, "id": first.pk, "pod": "train-0", "rank": 0, "lines": 3},
+                {**common, "id": second.pk, "pod": "train-1", "rank": 1, "lines": 3},
             ],
         }
         lines, _ = await read_lines(socket, 5)
@@ -181,19 +153,14 @@ class TestHistoryThenLive:
             for turn in range(60):
                 writer = chance.choice(writers)
                 number = chance.choice([1, 1, 5, 40])
-                first = writer.file.lines
-                lines = [record(turn, b"%d" % (first + i), i) for i in range(number)]
-                await writer.write(lines, announce=chance.random() > 0.1)
-                if chance.random() < 0.1:
-                    await writer.record()
+                lines = [record(turn, b"%d" % (writer.next + i), i) for i in range(number)]
+                await writer.write(lines, announce=chance.random() > 0.1, commit=chance.random() < 0.2)
                 if turn == 30:
                     for key in hot_redis.scan_iter(f"{hot.settings.CUBE_REDIS_PREFIX}:*"):
                         hot_redis.delete(key)
                 await asyncio.sleep(chance.random() * 0.01)
-            await writers[0].record(is_complete=True)
-            writers[0].file.close()
-            await writers[0].client.aclose()
-            await writers[1].end(job)
+            await writers[0].end(is_last=False)
+            await writers[1].end()
 
         writing = asyncio.create_task(write())
         sockets = []
@@ -206,8 +173,8 @@ class TestHistoryThenLive:
         for lines, _ in results:
             for row, writer in zip(rows, writers, strict=True):
                 own = [line for line in lines if line["s"] == row.pk]
-                assert [line["n"] for line in own] == list(range(writer.file.lines))
-                assert [line["m"] for line in own] == [str(i) for i in range(writer.file.lines)]
+                assert [line["n"] for line in own] == list(range(writer.next))
+                assert [line["m"] for line in own] == [str(i) for i in range(writer.next)]
 
     async def test_a_viewer_that_returns_gets_what_it_missed_and_nothing_twice(self, watch, job, make_stream):
         row = await database_sync_to_async(make_stream)([(i, b"%d" % i) for i in range(10)])
@@ -222,7 +189,6 @@ class TestHistoryThenLive:
         live, _ = await read_lines(socket, 1)
 
         assert [line["n"] for line in lines + live] == [7, 8, 9, 10]
-        writer.file.close()
 
     async def test_older_lines_come_in_front(self, watch, make_stream):
         row = await database_sync_to_async(make_stream)([(i, b"%d" % i) for i in range(100)])
@@ -248,13 +214,14 @@ class TestHistoryThenLive:
 
         await socket.send_input({"type": "websocket.receive", "text": '{"type":"latest","count":3}'})
 
-        lines, others = await read_lines(socket, 3)
-        assert [line["n"] for line in lines] == [97, 98, 99]
-        assert others == [{"type": "reset"}]
+        assert await socket.hear(5) == {"type": "reset", "id": None}
+        window = await socket.hear(5)
+        assert [line["n"] for line in window.pop("lines")] == [97, 98, 99]
+        assert window == {"type": "window", "id": None, "before": True, "after": False, "focus": None}
 
     async def test_the_end_is_told_once_and_older_lines_can_still_be_asked_for(self, watch, job, make_stream):
         row = await database_sync_to_async(make_stream)([(1, b"one"), (2, b"two")])
-        await Writer(row, job).end(job)
+        await Writer(row, job).end()
         socket, _ = await watch("tail=1")
 
         lines, others = await read_to_end(socket)
@@ -273,136 +240,311 @@ class TestHistoryThenLive:
         writer = Writer(row, job)
         await writer.write([record(2, b"y" * 200_000)])
         (live,), _ = await read_lines(socket, 1)
-        writer.file.close()
 
-        assert (old["m"], old["x"]) == ("x" * 16384, 100_000)
-        assert (live["m"], live["x"]) == ("y" * 16384, 200_000)
+        assert (old["m"], old["x"]) == ("x" * 4096, 100_000 - 4096)
+        assert (live["m"], live["x"]) == ("y" * 4096, 200_000 - 4096)
+
+
+async def rows_after_rewind(socket, row, rows, number):
+    """What a browser shows once it was told to drop rows and has `number` of them again."""
+    message = await socket.hear(5)
+    assert (message["type"], message["s"]) == ("rewind", row.pk)
+    rows = {ordinal: text for ordinal, text in rows.items() if ordinal < message["to"]}
+    lines, others = await read_lines(socket, number - len(rows))
+    assert others == []
+    for line in lines:
+        assert line["n"] not in rows
+        rows[line["n"]] = line["m"]
+    return rows
+
+
+class TestTakenBack:
+    async def test_what_was_announced_and_never_stored_is_told_again(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"kept")])
+        socket, _ = await watch()
+        await read_lines(socket, 1)
+        writer = Writer(row, job)
+        await writer.write([record(2, b"also kept")])
+        await writer.write([record(3, b"lost"), record(4, b"lost too")], commit=False)
+        await read_lines(socket, 3)
+
+        await writer.crash()
+        await writer.write([record(3, b"found"), record(5, b"new")])
+
+        assert await rows_after_rewind(socket, row, {0: "kept", 1: "also kept", 2: "lost", 3: "lost too"}, 4) == {
+            0: "kept",
+            1: "also kept",
+            2: "found",
+            3: "new",
+        }
+
+    async def test_also_when_only_the_rows_tell(self, watch, job, make_stream, monkeypatch):
+        row = await database_sync_to_async(make_stream)([(1, b"kept")])
+        socket, _ = await watch()
+        await read_lines(socket, 1)
+        writer = Writer(row, job)
+        await writer.write([record(3, b"lost")], commit=False)
+        await read_lines(socket, 1)
+
+        await writer.crash()
+        await writer.write([record(3, b"found"), record(5, b"new")], announce=False)
+
+        assert await rows_after_rewind(socket, row, {0: "kept", 1: "lost"}, 3) == {0: "kept", 1: "found", 2: "new"}
+
+    async def test_a_dead_collector_s_last_words_are_ignored(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"kept")])
+        socket, _ = await watch()
+        await read_lines(socket, 1)
+        new, old = Writer(row, job), Writer(copy.copy(row), job)
+        await new.crash()
+        await new.write([record(2, b"right")])
+        await read_lines(socket, 1)
+
+        await old.announce(2, [record(3, b"wrong")])
+        await new.write([record(4, b"right too")])
+
+        lines, _ = await read_lines(socket, 1)
+        assert [(line["n"], line["m"]) for line in lines] == [(2, "right too")]
+
+    async def test_a_viewer_that_returns_drops_what_it_should_not_have(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"kept")])
+        socket, _ = await watch("resume=1")
+        await socket.hear(5)
+
+        await socket.say({"type": "resume", "cursors": {str(row.pk): 9}})
+
+        assert await socket.hear(5) == {"type": "rewind", "s": row.pk, "to": 1}
+
+
+class TestHoles:
+    async def test_lines_announced_before_the_viewer_came_are_not_waited_for(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"stored")])
+        writer = Writer(row, job)
+        await writer.write([record(2, b"announced")], commit=False)
+
+        socket, _ = await watch()
+
+        lines, _ = await read_lines(socket, 2)
+        assert [line["m"] for line in lines] == ["stored", "announced"]
+
+    async def test_what_lies_beyond_a_hole_waits_for_the_store(self, watch, job, make_stream):
+        row = await database_sync_to_async(make_stream)([(1, b"0")])
+        socket, _ = await watch()
+        await read_lines(socket, 1)
+        writer = Writer(row, job)
+        await writer.write([record(2, b"1")], announce=False, commit=False)
+        await writer.write([record(3, b"2")], commit=False)
+        assert await socket.receive_nothing(timeout=0.2)
+
+        await writer.commit()
+
+        lines, _ = await read_lines(socket, 2)
+        assert [line["m"] for line in lines] == ["1", "2"]
+
+    async def test_a_hole_too_big_to_read_at_once_is_read_by_each_viewer(self, watch, job, make_stream, monkeypatch):
+        monkeypatch.setattr(feeds, "FILL_LINES", 10)
+        row = await database_sync_to_async(make_stream)([(1, b"0")])
+        sockets = [(await watch())[0] for _ in range(2)]
+        for socket in sockets:
+            await read_lines(socket, 1)
+        writer = Writer(row, job)
+        await writer.write([record(2, b"%d" % i) for i in range(1, 300)], announce=False)
+        await writer.write([record(3, b"300")])
+
+        for socket in sockets:
+            lines, _ = await read_lines(socket, 300)
+            assert [line["n"] for line in lines] == list(range(1, 301))
+
+    async def test_a_new_pod_is_told_before_its_lines(self, watch, job, make_stream):
+        first = await database_sync_to_async(make_stream)([(1, b"a")], pod="train-0", rank=0)
+        socket, _ = await watch()
+        await read_lines(socket, 1)
+        second = await database_sync_to_async(make_stream)([], pod="train-1", rank=1)
+
+        await Writer(second, job).write([record(2, b"b")], commit=False)
+
+        told = await socket.hear(5)
+        assert [stream["id"] for stream in told["streams"]] == [first.pk, second.pk]
+        assert [line["m"] for line in (await read_lines(socket, 1))[0]] == ["b"]
 
 
 class TestSlowViewers:
-    async def test_a_full_queue_lags_and_catches_up_from_the_store(self, job, make_stream, hot_redis):
+    async def test_one_that_does_not_read_lags_and_loses_nothing(self, watch, job, make_stream, monkeypatch):
+        """Its frames are let go; nobody waits for it."""
+        monkeypatch.setattr(broadcasting, "RING_BYTES", 20_000)
+        monkeypatch.setattr(viewing, "MUCH_LINES", 10)
         row = await database_sync_to_async(make_stream)([(0, b"0")])
-        slow, fast = [await hub.current().join(job.pk, job.uid) for _ in range(2)]
-        slow_view, fast_view = Viewing(slow), Viewing(fast)
-        for view in (slow_view, fast_view):
-            await view.open_at_tail(1)
+        gate = first_consumer_waits(monkeypatch)
+        slow, _ = await watch()
+        await read_lines(slow, 1)
+        fast, _ = await watch()
+        await read_lines(fast, 1)
+        gate.clear()
         writer = Writer(row, job)
         got = []
         for turn in range(40):
-            first = writer.file.lines
-            await writer.write([record(turn, b"%06d" % (first + i) + b"x" * 4000) for i in range(20)])
-            while fast_view.seen[row.pk] < writer.file.lines:
-                await asyncio.wait_for(fast.some.wait(), 5)
-                fast.some.clear()
-                got += fast_view.take()
-                assert not fast.missed
+            await writer.write([record(turn, b"%06d" % (writer.next + i) + b"x" * 100) for i in range(20)])
+            got += (await read_lines(fast, 20))[0]
+        gate.set()
+        lines, others = await read_lines(slow, 800)
 
-        assert [piece.ordinal for piece in got] == list(range(1, 801))
-        assert slow.missed
-        assert slow._bytes <= hub.QUEUE_BYTES
-        lines = [piece.ordinal for piece in slow_view.take()]
-        async for page in slow_view.catch_up():
-            lines += [line.ordinal for line in page]
-        assert lines == list(range(1, 801))
-        for client in (slow, fast):
-            await hub.current().leave(client)
-        writer.file.close()
-        await writer.client.aclose()
+        assert [line["n"] for line in got] == list(range(1, 801))
+        assert [line["n"] for line in lines] == list(range(1, 801))
+        assert "lag" in {each["type"] for each in others}
 
     async def test_everything_is_let_go_with_the_last_viewer(self, job, hot_redis):
-        client = await hub.current().join(job.pk, job.uid)
-        assert len(hub.current()._tasks) == 2
-
-        await hub.current().leave(client)
+        async with hub.current().watching(job.pk, job.uid):
+            assert len(hub.current()._tasks) == 2
 
         assert (hub.current()._tasks, hub.current()._feeds) == ([], {})
 
-    async def test_without_redis_the_store_is_read_every_few_seconds(self, watch, job, make_stream, settings):
+    async def test_without_redis_the_store_is_read(self, watch, job, make_stream, settings):
         settings.CUBE_REDIS_URL = "redis://127.0.0.1:1/0"
         row = await database_sync_to_async(make_stream)([(1, b"one")])
         socket, _ = await watch()
         await read_lines(socket, 1)
-        settings.CUBE_REDIS_URL = "redis://127.0.0.1:1/0"
-        writer = Writer(row, job)
-        await writer.write([record(2, b"two")], announce=False)
-        await writer.record()
+        await Writer(row, job).write([record(2, b"two")], announce=False)
 
         lines, _ = await read_lines(socket, 1)
 
         assert [line["m"] for line in lines] == ["two"]
-        writer.file.close()
-
-    async def test_a_killed_redis_is_met_again_and_nothing_is_missing(
-        self, watch, job, make_stream, settings, monkeypatch
-    ):
-        monkeypatch.setattr(hub, "LOOK_SECONDS", 60)  # Only the hot path may bring the lines.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "s"
-            server = start_valkey(path)
-            settings.CUBE_REDIS_URL = f"unix://{path}"
-            row = await database_sync_to_async(make_stream)([(1, b"one")])
-            socket, _ = await watch()
-            lines, _ = await read_lines(socket, 1)
-            publisher = hot.Publisher()
-            file = store.Appender(row.source)
-
-            def write(text):
-                file.append([record(2, text)])
-                publisher.offer(job.uid, encode(row.pk, file.lines - 1, [record(2, text)]))
-
-            write(b"two")
-            lines += (await read_lines(socket, 1))[0]
-            server.kill()
-            server.wait()
-            write(b"while away")
-            await asyncio.sleep(0.3)
-            server = start_valkey(path)  # empty: it kept nothing
-            write(b"back")
-            lines += (await read_lines(socket, 2))[0]
-            await publisher.close()
-            file.close()
-            server.kill()
-            server.wait()
-
-        assert [line["m"] for line in lines] == ["one", "two", "while away", "back"]
 
 
-class TestPublisher:
-    async def test_sends_in_order_and_expires(self, job, hot_redis):
-        publisher = hot.Publisher()
-        for i in range(500):
-            publisher.offer(job.uid, encode(1, i, [record(1, b"%d" % i)]))
-        await publisher.close()
+def first_consumer_waits(monkeypatch):
+    """A gate for the first consumer that sends anything: closed, it is one whose client reads nothing."""
+    gate, who = asyncio.Event(), []
+    gate.set()
+    send = consumers.JobLogsConsumer.send
 
-        entries = hot_redis.xrange(hot.key_of(job.uid))
+    async def gated(self, text_data=None, *args, **kwargs):
+        who.append(self)
+        if self is who[0]:
+            await gate.wait()
+        await send(self, text_data, *args, **kwargs)
 
-        assert [decode(fields[b"b"]).first for _, fields in entries] == list(range(500))
-        assert 0 < hot_redis.ttl(hot.key_of(job.uid)) <= hot.EXPIRE_SECONDS
-
-    async def test_redis_away_costs_bounded_memory(self, settings, job):
-        settings.CUBE_REDIS_URL = "redis://127.0.0.1:1/0"
-        publisher = hot.Publisher()
-        for i in range(300):
-            publisher.offer(job.uid, encode(1, i, [record(1, b"x" * 16000) for _ in range(4)]))
-
-        assert publisher._bytes <= hot.QUEUED_BYTES
-        assert publisher.dropped > 0
-        await publisher.close()
+    monkeypatch.setattr(consumers.JobLogsConsumer, "send", gated)
+    return gate
 
 
-class TestFrames:
-    def test_are_valid_json_of_at_most_64_kib(self):
-        batch = decode(encode(3, 10, [record(1, b"%d" % i + b'"<\x00\xff' * 500) for i in range(100)]))
+class TestWishes:
+    """What a viewer may ask for; `LogStream` 1 has even numbers, the other odd ones."""
 
-        sent = [*frames(batch.pieces)]
+    @pytest.fixture
+    async def pods(self, make_stream):
+        def make():
+            one = make_stream([(i, b"%d" % i) for i in range(0, 40, 2)], pod="train-0", rank=0)
+            two = make_stream([(i, b"%d" % i) for i in range(1, 40, 2)], pod="train-1", rank=1)
+            return one, two
 
-        assert len(sent) > 3
-        assert max(len(each.encode()) for each in sent) < 66 * 1024
-        lines = [line for each in sent for line in orjson.loads(each)["lines"]]
-        assert [line["n"] for line in lines] == list(range(10, 110))
+        return await database_sync_to_async(make)()
 
-    def test_order_is_time_between_streams_and_ordinal_within(self):
-        one = decode(encode(1, 0, [record(5, b"a"), record(1, b"b")])).pieces
-        two = decode(encode(2, 0, [record(2, b"c"), record(9, b"d")])).pieces
+    async def ask(self, socket, wish):
+        """The answer to a wish; lines that come by themselves are passed over."""
+        await socket.say(wish)
+        while (message := await socket.hear(5))["type"] in ("lines", "streams", "reset"):
+            pass
+        return message
 
-        assert [orjson.loads(piece.data)["m"] for piece in in_order(two + one)] == ["c", "a", "b", "d"]
+    async def test_a_part_of_the_log_then_on_to_the_end_where_it_is_live_again(self, watch, job, pods):
+        socket, _ = await watch("tail=1")
+        window = await self.ask(socket, {"type": "show", "id": 7, "at": {"line": [pods[0].pk, 15]}, "count": 4})
+        assert (window["id"], window["focus"], window["before"], window["after"]) == (7, [pods[0].pk, 15], True, True)
+        assert [line["m"] for line in window["lines"]] == ["28", "29", "30", "31"]
+
+        writer = Writer(pods[0], job)
+        await writer.write([record(50, b"live")])
+        assert await socket.receive_nothing(timeout=0.3)
+        more = await self.ask(socket, {"type": "after", "cursors": {str(pods[0].pk): 16}, "count": 5})
+        rest = await self.ask(socket, {"type": "after", "cursors": {str(pods[0].pk): 18, str(pods[1].pk): 18}})
+        await writer.write([record(51, b"live too")])
+
+        assert ([line["m"] for line in more["lines"]], more["more"]) == (["31", "32", "33", "34", "35"], True)
+        assert ([line["m"] for line in rest["lines"]], rest["more"]) == (["36", "37", "38", "39", "live"], False)
+        assert [line["m"] for line in (await read_lines(socket, 1))[0]] == ["live too"]
+
+    async def test_a_filter_holds_for_history_and_for_what_comes(self, watch, job, pods):
+        socket, _ = await watch("tail=1")
+        chosen = {"ranks": [1], "text": "^3.$|live", "regex": True}
+        window = await self.ask(socket, {"type": "show", "id": 1, "filter": chosen, "at": {"tail": True}, "count": 3})
+        assert [line["m"] for line in window["lines"]] == ["35", "37", "39"]
+
+        one, two = Writer(pods[0], job), Writer(pods[1], job)
+        await one.write([record(50, b"live but not chosen")])
+        await two.write([record(50, b"no"), record(51, b"live")])
+
+        assert [line["m"] for line in (await read_lines(socket, 1))[0]] == ["live"]
+
+    @pytest.mark.parametrize(
+        ("at", "expected"),
+        [({"head": True}, ["0", "1"]), ({"tail": True}, ["38", "39"]), ({"time": stamp(5).decode()}, ["4", "5"])],
+    )
+    async def test_other_places(self, watch, pods, at, expected):
+        socket, _ = await watch("tail=0")
+
+        window = await self.ask(socket, {"type": "show", "id": 1, "at": at, "count": 2})
+
+        assert [line["m"] for line in window["lines"]] == expected
+
+    async def test_finding_and_a_whole_line(self, watch, job, pods):
+        writer = Writer(pods[0], job)
+        await writer.write([record(60, b"needle " + b"x" * 9000)], commit=False)
+        socket, _ = await watch("tail=1")
+        await read_lines(socket, 1)
+
+        found = await self.ask(socket, {"type": "find", "id": 3, "text": "NEEDLE", "direction": -1, "from": None})
+        whole = await self.ask(socket, {"type": "whole", "line": [pods[0].pk, 20]})
+        nothing = await self.ask(socket, {"type": "find", "id": 4, "text": "NEEDLE", "case": True})
+        missing = await self.ask(socket, {"type": "whole", "line": [pods[0].pk, 999]})
+
+        assert (found["id"], found["line"]["n"], found["line"]["x"], found["wrapped"]) == (3, 20, 9007 - 4096, False)
+        assert whole == {"type": "whole", "s": pods[0].pk, "n": 20, "m": "needle " + "x" * 9000}
+        assert nothing == {"type": "found", "id": 4, "wrapped": False, "line": None}
+        assert missing["m"] is None
+
+    @pytest.mark.parametrize(
+        ("wish", "field"),
+        [
+            ({"type": "show", "id": 9, "filter": {"text": "(", "regex": True}}, "filter.regex"),
+            ({"type": "show", "id": 9, "filter": {"text": "x" * 1001}}, "filter.text"),
+            ({"type": "show", "id": 9, "filter": {"since": "yesterday"}}, "filter.since"),
+            ({"type": "show", "id": 9, "at": {"time": "noon"}}, "at.time"),
+            ({"type": "find", "id": 9, "text": ""}, "text"),
+        ],
+    )
+    async def test_what_cannot_be_is_refused_and_the_rest_goes_on(self, watch, job, pods, wish, field):
+        socket, _ = await watch("tail=1")
+        await read_lines(socket, 1)
+
+        refused = await self.ask(socket, wish)
+        await Writer(pods[0], job).write([record(50, b"live")])
+
+        assert (refused["type"], refused["id"], refused["field"]) == ("refused", 9, field)
+        assert refused["message"]
+        assert [line["m"] for line in (await read_lines(socket, 1))[0]] == ["live"]
+
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            {"type": "show", "at": {}},
+            {"type": "show", "at": {"line": [1]}},
+            {"type": "show", "at": {"tail": 1}},
+            {"type": "show", "filter": {"pods": "train-0"}},
+            {"type": "show", "filter": {"pod": ["train-0"]}},
+            {"type": "show", "filter": {"text": "\ud800"}},
+            {"type": "show", "filter": {"attempt": True}},
+            {"type": "show", "count": -1},
+            {"type": "show", "id": 1 << 70},
+            {"type": "find", "text": "x", "direction": 2},
+            {"type": "find", "text": "x", "from": ["now"]},
+            {"type": "find", "text": 5},
+            {"type": "whole", "line": "1:2"},
+            {"type": "before", "cursors": {"a": 1}},
+            {"type": "resume", "cursors": [1]},
+        ],
+    )
+    async def test_what_no_viewer_sends_ends_it(self, watch, pods, wish):
+        socket, _ = await watch("tail=1")
+
+        await socket.say(wish)
+
+        assert await socket.closed(5) == 4400

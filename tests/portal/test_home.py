@@ -1,7 +1,7 @@
 import pytest
 from django.urls import reverse
 
-from apps.jobs.choices import JobStatus
+from apps.jobs.choices import JobStatus, Reason
 from apps.jobs.models import Job
 from apps.projects.roles import Role
 from apps.projects.services import set_role
@@ -41,6 +41,16 @@ class TestHome:
         assert len(answer.context["jobs"]) == 6
         assert "Healthy" in answer.content.decode()
 
+    def test_counts_what_the_cluster_cannot_run_as_waiting(self, client, member, many):
+        many(1)
+        job = Job.objects.get(status=JobStatus.RUNNING)
+        Job.objects.filter(pk=job.pk).update(status=JobStatus.STARTING, reason=Reason.UNSCHEDULABLE)
+        client.force_login(member)
+
+        answer = client.get(reverse("portal:home"))
+
+        assert (answer.context["active"], answer.context["waiting"]) == (0, 2)
+
     def test_shows_nothing_of_other_projects(self, client, outsider, many):
         many(1)
         client.force_login(outsider)
@@ -79,7 +89,7 @@ class TestShell:
     def test_an_owner_is_offered_everything(self, client, project, owner):
         offered = self.entries(client, owner, project)
 
-        assert offered[:3] == ["Submit a job", "Jobs", "Templates"]
+        assert offered[:6] == ["Submit a job", "Jobs", "Pipelines", "Schedules", "Alerts", "Log search"]
         assert offered[-3:] == ["Secrets", "Members", "Settings"]
 
     def test_a_viewer_is_offered_what_opens_for_them(self, client, project, viewer):

@@ -113,7 +113,10 @@ class TestProjectsApi:
                 "slug": project.slug,
                 "name": project.name,
                 "role": "developer",
-                "permissions": ["stop_job", "submit_job", "view_project"],
+                "permissions": [
+                    *("debug_job", "edit_alert_rule", "edit_pipeline", "edit_schedule", "run_pipeline"),
+                    *("run_slot", "snooze_alert", "stop_job", "submit_job", "view_project"),
+                ],
             }
         ]
         assert me["token"] is None

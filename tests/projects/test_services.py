@@ -6,7 +6,7 @@ from apps.core.events import subscribe
 from apps.projects import access, selectors, services
 from apps.projects.choices import SecretKind
 from apps.projects.events import MembershipChanged, ProjectCreated, SecretsChanged
-from apps.projects.models import Membership, Project, ProjectSecret
+from apps.projects.models import Membership, Project, ProjectSecret, ProjectUserObjectPermission
 from apps.projects.roles import PERMISSIONS, Role
 from tests.factories import UserFactory
 
@@ -184,3 +184,13 @@ class TestProjectsOf:
         [found] = selectors.projects_of(auditor)
 
         assert (found.slug, found.role, found.permissions) == (project.slug, "", frozenset({"view_project"}))
+
+
+class TestRenewGrants:
+    def test_gives_members_what_their_role_has_come_to_imply(self, project, member, viewer):
+        ProjectUserObjectPermission.objects.filter(user=member, permission__codename="run_pipeline").delete()
+
+        assert services.renew_grants() == 1
+        assert access.permissions_in(member, project) == PERMISSIONS[Role.DEVELOPER]
+        assert access.permissions_in(viewer, project) == PERMISSIONS[Role.VIEWER]
+        assert services.renew_grants() == 0

@@ -3,6 +3,7 @@
 from .base import (
     AlreadyExists,
     Conflict,
+    Execution,
     Forbidden,
     Gateway,
     GatewayError,
@@ -25,6 +26,7 @@ from .kubeconfig import parse as check_kubeconfig
 __all__ = [
     "AlreadyExists",
     "Conflict",
+    "Execution",
     "Forbidden",
     "Gateway",
     "GatewayError",

@@ -3,7 +3,8 @@
 Objects are dicts as the API serves them. Every call may raise `Unavailable`; the other errors say what the server said.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -161,6 +162,28 @@ class Gateway(Protocol):
         """
 
 
+class Execution(Protocol):
+    """A program with a terminal in a running container.
+
+    Neither direction is stored: who stops reading slows the program, and a program that does not read makes `write`
+    wait.
+    """
+
+    exit_code: int | None  # once `output` has ended
+
+    def output(self) -> AsyncIterator[bytes]:
+        """What it writes, until it ends. Once only.
+
+        Raises Invalid when the program could not be started, and Unavailable when the connection breaks.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """What is typed, as bytes of the terminal. Raises Unavailable."""
+
+    async def resize(self, *, columns: int, rows: int) -> None:
+        """The size of the terminal, in characters. Raises Unavailable."""
+
+
 class Streams(Protocol):
     """The asynchronous face: one log follow per container, cheap to hold by the hundred."""
 
@@ -182,10 +205,20 @@ class Streams(Protocol):
         since_time: str = "",
         previous: bool = False,
         follow: bool = True,
+        tail_lines: int | None = None,
     ) -> AsyncIterator[bytes]:
         """Raw chunks of the log with timestamps. Ends when the server ends it, which does not mean the container has.
 
         `since_time` is RFC 3339; the API server cuts it to whole seconds. A pod without a node has an empty log.
         Raises NotFound, Invalid (container not started yet, or unknown), Forbidden, Unavailable (also when the
         connection breaks on the way).
+        """
+
+    def exec(
+        self, *, namespace: str, pod: str, container: str, command: Sequence[str]
+    ) -> AbstractAsyncContextManager[Execution]:
+        """Start a program with a terminal in a container. Leaving the context ends the connection; whether the program
+        ends with it is the cluster's to decide.
+
+        Raises NotFound, Invalid (no such container, or the pod has no node yet), Forbidden, Unavailable.
         """

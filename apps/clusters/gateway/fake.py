@@ -10,13 +10,15 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from .base import (
     AlreadyExists,
+    Execution,
     Invalid,
     Manifest,
     NotFound,
@@ -27,6 +29,7 @@ from .base import (
     VersionExpired,
     WatchEvent,
 )
+from .fake_terminal import FakeExecution
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 CLUSTER_SCOPED = frozenset({"Namespace", "Node", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding"})
@@ -67,6 +70,7 @@ class FakeServer:
         self.version = 0
         self.oldest = 0  # watches from before it answer 410
         self.logs: dict[tuple[str, str, str], Log] = {}
+        self.executions: list[FakeExecution] = []
         self.failures: list[Exception] = []
         self.down: Exception | None = None
         self.cuts = 0
@@ -367,6 +371,7 @@ class FakeStreams:
         since_time: str = "",
         previous: bool = False,
         follow: bool = True,
+        tail_lines: int | None = None,
     ) -> AsyncIterator[bytes]:
         self.server.enter()
         held = self.server.find(ObjectRef("v1", "Pod", pod, namespace))
@@ -376,6 +381,8 @@ class FakeStreams:
         since = since_time[:19]  # The API server cuts it to whole seconds.
         while True:
             new = [line for line in source[position:] if line[:19].decode() >= since]
+            if tail_lines is not None and not position:
+                new = new[max(0, len(new) - tail_lines) :]
             ended = self._ended(held, log)
             position = len(source)
             if new:
@@ -384,6 +391,24 @@ class FakeStreams:
                 return
             else:
                 await asyncio.sleep(POLL_SECONDS)
+
+    @asynccontextmanager
+    async def exec(
+        self, *, namespace: str, pod: str, container: str, command: Sequence[str]
+    ) -> AsyncIterator[Execution]:
+        self.server.enter()
+        held = self.server.find(ObjectRef("v1", "Pod", pod, namespace))
+        if container not in [one["name"] for one in held["spec"].get("containers", ())]:
+            message = f"container {container} is not valid for pod {pod}"
+            raise Invalid(message, status=400, reason="BadRequest")
+        if not held["spec"].get("nodeName"):
+            raise Invalid(f"pod {pod} does not have a host assigned", status=400, reason="BadRequest")
+        execution = FakeExecution(command)
+        self.server.executions.append(execution)
+        try:
+            yield execution
+        finally:
+            execution.is_open = False
 
     def _ended(self, pod: Manifest, log: Log) -> bool:
         now = self.server.objects.get(ObjectRef.of(pod))

@@ -28,6 +28,7 @@ FILES = {
     "client-certificate": "client-certificate-data",
     "client-key": "client-key-data",
 }
+PARTS = (("clusters", "cluster"), ("users", "user"))
 RUNS = ("exec", "auth-provider")
 IMPERSONATION = ("as", "as-uid", "as-groups", "as-user-extra")
 
@@ -99,16 +100,32 @@ def parse(text: str) -> Kubeconfig:
 
 
 def inline_files(text: str, folder: Path) -> str:
-    """The same kubeconfig with the files it names read into it, as `kubectl config view --flatten` does.
+    """The current context alone, with the files it names read into it: `kubectl config view --minify --flatten`.
 
-    Paths are relative to `folder`. For kubeconfigs that are already the operator's own, never for what arrives
+    Other contexts are an operator's other business: their files may be missing, and their credentials are not ours to
+    keep. Paths are relative to `folder`. For kubeconfigs that are already the operator's own, never for what arrives
     over the network.
     """
-    document = _load(text)
-    for section, key in (("clusters", "cluster"), ("users", "user")):
+    document = _current_only(_load(text))
+    for section, key in PARTS:
         for entry in document.get(section) or []:
             _inline(entry.get(key) if isinstance(entry, dict) else None, folder)
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _current_only(document: dict[str, Any]) -> dict[str, Any]:
+    """Without what the current context does not use. A file in disorder stays as it is: `parse` says what is wrong."""
+    contexts = _named(document, "contexts", document.get("current-context"))
+    used = contexts[0].get("context") if contexts else None
+    if not isinstance(used, dict):
+        return document
+    kept = {section: _named(document, section, used.get(key)) for section, key in PARTS}
+    return {**document, "contexts": contexts, **kept}
+
+
+def _named(document: dict[str, Any], section: str, name: Any) -> list[dict[str, Any]]:
+    entries = document.get(section)
+    return [e for e in entries if isinstance(e, dict) and e.get("name") == name] if isinstance(entries, list) else []
 
 
 def _inline(values: Any, folder: Path) -> None:
@@ -175,8 +192,7 @@ def _name(context: dict[str, Any], key: str) -> str:
 
 
 def _entry(document: dict[str, Any], section: str, key: str, name: str) -> dict[str, Any]:
-    entries = document.get(section)
-    found = [e for e in entries if isinstance(e, dict) and e.get("name") == name] if isinstance(entries, list) else []
+    found = _named(document, section, name)
     if len(found) != 1 or not isinstance(found[0].get(key), dict):
         shown = {"section": section, "name": name[:100]}
         raise _bad(_("There must be exactly one entry named “%(name)s” under %(section)s.") % shown)

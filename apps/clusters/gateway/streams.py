@@ -7,17 +7,19 @@ finished log again for ever, and typed pods cost 10 times the CPU of JSON.
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import structlog
 from django.utils.translation import gettext as _
+from requests.utils import should_bypass_proxies  # what the official client asks
 
 from .answers import read_object, refusal, status_refusal
-from .base import Manifest, Unavailable, VersionExpired, WatchEvent
-from .kubeconfig import parse
+from .base import Execution, Manifest, Unavailable, VersionExpired, WatchEvent
+from .execution import LARGEST_MESSAGE, PING_SECONDS, PROTOCOLS, Socket, SocketExecution
+from .kubeconfig import Kubeconfig, parse
 from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, segment, selection, watching
 
 WATCH_SECONDS = 300
@@ -73,8 +75,10 @@ class KubernetesStreams:
         since_time: str = "",
         previous: bool = False,
         follow: bool = True,
+        tail_lines: int | None = None,
     ) -> AsyncIterator[bytes]:
         query = {"container": container, "timestamps": "true"}
+        query |= {"tailLines": str(tail_lines)} if tail_lines is not None else {}
         query |= {"follow": "true"} if follow else {}
         query |= {"previous": "true"} if previous else {}
         query |= {"sinceTime": since_time} if since_time else {}
@@ -83,6 +87,18 @@ class KubernetesStreams:
         async with self._get(path, query, read_seconds=None if follow else READ_SECONDS) as response:
             async for chunk in response.content.iter_any():
                 yield chunk
+
+    @asynccontextmanager
+    async def exec(
+        self, *, namespace: str, pod: str, container: str, command: Sequence[str]
+    ) -> AsyncIterator[Execution]:
+        path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/exec"
+        wanted = [("container", container), ("stdin", "true"), ("stdout", "true"), ("tty", "true")]
+        socket = await self._upgrade(path, wanted + [("command", word) for word in command])
+        try:
+            yield SocketExecution(socket)
+        finally:
+            await socket.close()
 
     async def _list_pods(self, selected: dict[str, str]) -> tuple[list[Manifest], str]:
         items: list[Manifest] = []
@@ -127,16 +143,56 @@ class KubernetesStreams:
                 _("The connection to the API server broke: %s") % (str(error)[:300] or "time-out")
             ) from error
 
+    async def _upgrade(self, path: str, query: list[tuple[str, str]]) -> Socket:
+        try:
+            return await self._open().ws_connect(
+                self._config.server + path,
+                params=query,
+                protocols=PROTOCOLS,
+                heartbeat=PING_SECONDS,
+                max_msg_size=LARGEST_MESSAGE,
+                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                server_hostname=self._config.server_name or None,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            refused = refusal(error.status, error.message.encode())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(
+                _("The connection to the API server broke: %s") % (str(error)[:300] or "time-out")
+            ) from error
+        if refused.status in {400, 403, 404}:  # aiohttp drops the words of a refusal; asked plainly, they come again.
+            async with self._get(path, dict(query), read_seconds=READ_SECONDS):
+                pass
+        raise refused
+
     def _open(self) -> aiohttp.ClientSession:
         """The session, made in the event loop it serves."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls or False, limit=0, socket_factory=_socket),
-                trust_env=not self._config.is_loopback,  # the machine's proxy settings
+                trust_env=uses_proxy(self._config),
                 headers={**self._config.headers, "Accept": "application/json, */*", "User-Agent": "cube"},
                 read_bufsize=256 * 1024,
+                trace_configs=[_without_redirects()],
             )
         return self._session
+
+
+def uses_proxy(config: Kubeconfig) -> bool:
+    """Whether the machine's proxy settings count, by the same rule as for the synchronous face: aiohttp alone would not
+    understand an address range in NO_PROXY."""
+    return not (config.is_loopback or should_bypass_proxies(config.server, no_proxy=None))
+
+
+def _without_redirects() -> aiohttp.TraceConfig:
+    """Credentials go to the server that was registered; a WebSocket's request has no option of its own to say so."""
+
+    async def refuse(*_details: Any) -> None:
+        raise Unavailable(_("The API server wants to send its clients elsewhere, and Cube does not follow."))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return trace
 
 
 def _socket(address: Any) -> socket.socket:

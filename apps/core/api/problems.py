@@ -21,7 +21,7 @@ from apps.core.errors import DomainError, InvalidInput, InvalidTransition, NotAl
 API = "/api/"
 STATUS = {InvalidInput: 400, NotAllowed: 403, InvalidTransition: 409}
 # Errors of rooms above this one, known by their stable code alone.
-BY_CODE = {"cluster_unavailable": 503}
+BY_CODE = {"cluster_unavailable": 503, "busy": 429}
 TITLES = {
     400: "Bad request",
     401: "Sign in first",

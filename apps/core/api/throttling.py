@@ -26,8 +26,7 @@ class Counting:
         window = int(time.time()) // self.duration
         counter = f"{key}:{window}"
         try:
-            cache.add(counter, 0, timeout=self.duration * 2)
-            return bool(cache.incr(counter) <= (self.num_requests or 0))
+            return bool(counted(counter, timeout=self.duration * 2) <= (self.num_requests or 0))
         except (ValueError, RedisError, OSError):  # ValueError: the counter went between the two
             return True
 
@@ -35,6 +34,15 @@ class Counting:
         """Seconds until the next window."""
         duration = self.duration or 1
         return duration - time.time() % duration
+
+
+def counted(counter: str, *, timeout: int) -> int:
+    """Raises ValueError when the counter goes in between. Most often it is there, so it is asked first."""
+    try:
+        return int(cache.incr(counter))
+    except ValueError:
+        cache.add(counter, 0, timeout=timeout)
+        return int(cache.incr(counter))
 
 
 class Anonymous(Counting, AnonRateThrottle):

@@ -6,17 +6,15 @@ Sources: plugin/pkg/admission/{namespace/lifecycle,serviceaccount,limitranger,pr
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apps.devcluster import quantities
 
 from . import errors, podsecurity, quota
+from .call import Call
 from .defaults import containers
 from .registry import Resource
 from .store import Object, Store
-
-if TYPE_CHECKING:
-    from .objects import Call
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a folder
 PROTECTED_NAMESPACES = ("default", "kube-system", "kube-public")

@@ -1,25 +1,31 @@
-"""Server-side apply: create or merge, remember who set what, refuse to take a field from another applier.
+"""Server-side apply: create or merge, and take out what this applier set before, wants no more, and nobody else owns.
 
-Ownership is kept as `fieldsV1` sets, for appliers only: what PUT and PATCH set is not tracked, so a conflict arises
-between appliers, not with them. Source of the rules: sigs.k8s.io/structured-merge-diff.
+Source of the rules: sigs.k8s.io/structured-merge-diff (merge.Updater) and k8s.io/apimachinery/pkg/util/managedfields.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from . import errors, schema
+from . import errors, fieldsets, ownership, schema, shapes
 from . import request as asked
+from .call import Call
+from .clock import timestamp
 from .errors import Cause
-from .objects import Call, Objects, timestamp
+from .fieldsets import NO_SET, Node, claimed, difference, union
+from .objects import Objects
+from .ownership import APPLY, Entry, Owner
 from .request import Target
-from .schema import fields, root_of
+from .shapes import Shape
 from .store import Object, Stored
 
-Path = tuple[str, ...]
+# kubectl's own client-side apply leaves this; its server-side apply takes over from it without a conflict.
+KUBECTL, LAST_APPLIED = "kubectl", "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def serve(
@@ -31,228 +37,172 @@ def serve(
         raise errors.invalid_options("PatchOptions", [cause])
     resource = target.resource
     body = asked.parse_yaml(raw, resource.kind)
-    for part in ("apiVersion", "kind"):
-        if not body.get(part):
-            raise errors.bad_request(f"invalid object type: {part} must be set")
-    asked.check_envelope(target, body, resource.kind, resource.api_version, objects.registry)
-    if (body.get("metadata") or {}).get("managedFields"):
-        raise errors.bad_request("metadata.managedFields must be nil")
-    _check_declared(target, body)
+    _check_body(target, body)
     wanted, warnings = asked.decode(request, target, body, b"")
-    exists = objects.store.get(resource.key, target.namespace, target.name) is not None
-    if not exists:
-        asked.check_names(target, wanted)
     wanted.setdefault("metadata", {})
-    owned = _field_set(_content(wanted), root_of(resource) or "")
-    force = asked.flag(request, "force")
-    if not exists:
-        wanted["metadata"]["managedFields"] = [_entry(manager, target, owned)]
+    owner = Owner(resource, manager, target.subresource)
+    fields = owner.owned(claimed(wanted, shapes.of(resource)))
+    if objects.store.get(resource.key, target.namespace, target.name) is None:
+        if target.subresource:
+            raise errors.not_found(resource.plural, resource.group, target.name)
+        asked.check_names(target, wanted)
+        entries = [owner.entry(APPLY, fields, timestamp())] if fields else []
+        call = replace(call, owns=lambda old, new: entries)
         return objects.create(resource, target.namespace, wanted, call), True, warnings
+    apply = Application(owner, wanted, fields, force=asked.flag(request, "force"))
 
-    def merged(obj: Object) -> Object:
-        result = _apply(obj, wanted, owned, manager, target, force=force)
+    def merged(live: Object) -> Object:
+        result = apply.to(live)
         asked.check_names(target, wanted)  # after the conflicts, in the order in which a real server complains
         return result
 
+    call = replace(call, owns=lambda old, new: apply.entries)
     return objects.update(resource, target.namespace, target.name, merged, call), False, warnings
 
 
-def _check_declared(target: Target, body: Object) -> None:
-    """Apply owns fields by their type, so an undeclared one is an error whatever fieldValidation says."""
-    try:
-        _, unknown = schema.decode(target.resource, body)
-    except errors.ApiError as refusal:
-        raise errors.ApiError(500, None, f"failed to create typed patch object: {refusal.message}") from None
-    if unknown:
-        own = (body.get("metadata") or {}).get("namespace", "")
-        where = f"{own}/{target.name}; {target.resource.group}/{target.resource.version}"
-        kind = target.resource.kind
-        why = f"failed to create typed patch object ({where}, Kind={kind}): .{unknown[0]}: field not declared in schema"
-        raise errors.ApiError(500, None, why)
+@dataclass(slots=True)
+class Application:
+    """One configuration on its way into an object. `entries`: the owners afterwards."""
+
+    owner: Owner
+    wanted: Object
+    fields: Node
+    force: bool = False
+    entries: list[Entry] | tuple[Entry, ...] = ()
+
+    def to(self, live: Object) -> Object:
+        """The object as it becomes; refuses to change what others own."""
+        entries = ownership.first_entries(self.owner, live)
+        mine = self.owner.entry(APPLY, self.fields, timestamp())
+        had = next((e for e in entries if ownership.identity(e) == ownership.identity(mine)), None)
+        result = self._merged(live, entries, had)
+        changed, removed = self.owner.compare(live, result)
+        conflicts = ownership.conflicts(entries, mine, changed)
+        if conflicts and not self.force and not self._continues(live, conflicts):
+            raise ownership.refusal(conflicts)
+        if not changed and not removed:
+            mine.pop("time")  # What changes nothing keeps the time of what did, if anything did.
+            mine |= {"time": had["time"]} if had and "time" in had else {}
+        elif self.owner.manager == KUBECTL and LAST_APPLIED in (live["metadata"].get("annotations") or {}):
+            result["metadata"]["annotations"][LAST_APPLIED] = orjson.dumps(self.wanted).decode() + "\n"
+        self.entries = ownership.applied(entries, mine, changed, removed)
+        if version := self.wanted["metadata"].get("resourceVersion"):
+            result["metadata"]["resourceVersion"] = version
+        return result
+
+    def _merged(self, live: Object, entries: list[Entry], had: Entry | None) -> Object:
+        shape = shapes.of(self.owner.resource)
+        metadata = {k: v for k, v in self.wanted["metadata"].items() if k not in ownership.STRIPPED}
+        content = {k: v for k, v in self.wanted.items() if k not in ("kind", "apiVersion", "metadata")}
+        result: Object = merge(live, {**content, "metadata": metadata}, shape)
+        if had is None:
+            return result
+        kept = reduce(union, (e["fieldsV1"] for e in entries if e is not had), self.fields)
+        pruned: Object = prune(result, had["fieldsV1"], kept, shape)
+        return pruned
+
+    def _continues(self, live: Object, conflicts: list[tuple[Entry, Node]]) -> bool:
+        """May kubectl take these fields because it had set them itself, in the way it applied before?"""
+        text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+        if self.owner.manager != KUBECTL or not text:
+            return False
+        try:
+            last = orjson.loads(text)
+            shape = shapes.of(self.owner.resource)
+            changed, removed = fieldsets.compare(last, live, shape)
+            allowed = difference(difference(claimed(last, shape), changed), removed)
+        except (ValueError, AttributeError):
+            return False
+        return not any(difference(fields, allowed) for _, fields in conflicts)
 
 
-def _content(obj: Object) -> Object:
-    skipped = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation")
-    kept = {k: v for k, v in obj.items() if k not in ("kind", "apiVersion", "metadata")}
-    metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if k not in skipped}
-    return {**kept, "metadata": metadata} if metadata else kept
+def merge(live: Any, wanted: Any, shape: Shape) -> Any:
+    """`wanted` laid over `live`: described parts one by one, all else as a whole. Shares what it does not change."""
+    if isinstance(wanted, dict) and shape.form in ("struct", "map", "any"):
+        result = dict(live) if isinstance(live, dict) else {}
+        for name, item in wanted.items():
+            result[name] = merge(result.get(name), item, shape.child(name))
+        return result
+    if isinstance(wanted, list) and shape.form in ("keyed", "set"):
+        known = {fieldsets.item_key(item, shape): item for item in live or ()}
+        for item in wanted:
+            key = fieldsets.item_key(item, shape)
+            known[key] = merge(known.get(key), item, shape.item)
+        return list(known.values())
+    return wanted
 
 
-def _apply(obj: Object, wanted: Object, owned: Object, manager: str, target: Target, *, force: bool) -> Object:
-    root = root_of(target.resource) or ""
-    entries = list(obj["metadata"].get("managedFields") or [])
-    mine = next((e for e in entries if _same(e, manager, target)), None)
-    result: Object = orjson.loads(orjson.dumps(obj))
-    if mine is not None:
-        _drop(result, mine["fieldsV1"], owned, [e["fieldsV1"] for e in entries if e is not mine])
-    _check_conflicts(obj, wanted, owned, entries, mine, force=force)
-    result = _merge(result, _content(wanted), root)
-    others = [e for e in entries if e is not mine]
-    if force:
-        others = [{**e, "fieldsV1": _minus(e["fieldsV1"], owned)} for e in others]
-    entry = _entry(manager, target, owned)
-    if mine is not None and mine["fieldsV1"] == owned:
-        entry["time"] = mine["time"]  # nothing new was claimed: applying the same twice changes nothing
-    result["metadata"]["managedFields"] = [*(e for e in others if e["fieldsV1"]), entry]
-    if "resourceVersion" in wanted["metadata"]:
-        result["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-    return result
+def prune(value: Any, had: Node, kept: Node, shape: Shape) -> Any:
+    """The value without what is in `had` and not in `kept`. A field with owned fields inside is in a set, an item is
+    where it says so."""
+    parts = fieldsets.children(value, shape)
+    if not had or not parts:
+        return value
+    left: dict[str, Any] = {}
+    for key, (item, inner) in parts.items():
+        mine, theirs = had.get(key), kept.get(key)
+        if mine is None:
+            left[key] = item
+        elif theirs is not None or not (key.startswith("f:") or fieldsets.owns(mine)):
+            left[key] = prune(item, mine, theirs or NO_SET, inner)
+    return {key[2:]: item for key, item in left.items()} if isinstance(value, dict) else list(left.values())
 
 
-def _same(entry: Object, manager: str, target: Target) -> bool:
-    return bool(entry["manager"] == manager and entry.get("subresource", "") == target.subresource)
+# What an applied configuration must be
 
 
-def _entry(manager: str, target: Target, owned: Object) -> Object:
-    entry: Object = {
-        "manager": manager,
-        "operation": "Apply",
-        "apiVersion": target.resource.api_version,
-        "time": timestamp(),
-    }
-    entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned}
-    return {**entry, "subresource": target.subresource} if target.subresource else entry
+def _check_body(target: Target, body: Object) -> None:
+    """Apply owns fields by their type, so what has another type or none is an error whatever fieldValidation says."""
+    resource = target.resource
+    version, kind = body.get("apiVersion") or "", body.get("kind") or ""
+    if (version, kind) != (resource.api_version, resource.kind):
+        group, _, version = str(version).rpartition("/")
+        raise errors.bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
+    metadata = body.get("metadata") if isinstance(body.get("metadata"), dict) else {}
+    if metadata and metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    complaints = list(_mistyped(body, shapes.of(resource), ""))
+    if not complaints:
+        try:
+            complaints = [f".{path}: field not declared in schema" for path in schema.decode(resource, body)[1]]
+        except errors.ApiError as refusal:
+            complaints = [refusal.message]
+    if complaints:
+        namespace, name = (_text((metadata or {}).get(part)) for part in ("namespace", "name"))
+        what = f"{namespace}/{name}; {resource.group}/{resource.version}, Kind={resource.kind}"
+        told = complaints[0] if len(complaints) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in complaints)
+        raise errors.ApiError(500, None, f"failed to create typed patch object ({what}): {told}")
 
 
-def _keys(type_name: str, name: str) -> tuple[str, tuple[str, ...]]:
-    field = fields(type_name).get(name)
-    if field is None:
-        return "", ()
-    return field.type, field.apply_keys if field.shape == "list" else ()
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
-def _item_key(item: Any, keys: tuple[str, ...]) -> str:
-    if keys == ("*",):
-        return "v:" + orjson.dumps(item).decode()
-    found = {key: item.get(key, "TCP" if key == "protocol" else None) for key in keys}
-    return "k:" + orjson.dumps({k: v for k, v in sorted(found.items()) if v is not None}).decode()
+def _mistyped(value: Any, shape: Shape, path: str) -> list[str]:
+    if value is None:
+        return []
+    wanted = {"struct": "map", "map": "map", "keyed": "list", "set": "list"}.get(shape.form, shape.scalar)
+    if (wanted and not isinstance(value, EXPECTED[wanted][0])) or (wanted == "numeric" and isinstance(value, bool)):
+        return [f"{path}: expected {EXPECTED[wanted][1].format(go=_go(value), plain=_go(value).strip(chr(34)))}"]
+    found: list[str] = []
+    if shape.form in ("keyed", "set"):
+        keys = [fieldsets.item_key(item, shape) for item in value]
+        twice = dict.fromkeys(key for key in keys if keys.count(key) > 1)
+        found += [f"{path}: duplicate entries for key {fieldsets.shown(key)}" for key in twice]
+    for key, (item, inner) in (fieldsets.children(value, shape) or {}).items():
+        found += _mistyped(item, inner, path + fieldsets.shown(key))
+    return found
 
 
-def _field_set(value: Object, type_name: str) -> Object:
-    result: Object = {}
-    for name, item in value.items():
-        inner, keys = _keys(type_name, name)
-        if isinstance(item, dict) and item:
-            result[f"f:{name}"] = _field_set(item, inner)
-        elif isinstance(item, list) and keys:
-            result[f"f:{name}"] = {_item_key(each, keys): _item_set(each, inner, keys) for each in item}
-        else:
-            result[f"f:{name}"] = {}
-    return result
+EXPECTED: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "map": (dict, "map, got &{{{plain}}}"),
+    "list": (list, "list, got &{{{plain}}}"),
+    "string": (str, "string, got &value.valueUnstructured{{Value:{go}}}"),
+    "boolean": (bool, "boolean, got &{{{plain}}}"),
+    "numeric": ((int, float), "numeric (int or float), got {plain}"),
+}
 
 
-def _item_set(item: Any, type_name: str, keys: tuple[str, ...]) -> Object:
-    return {} if keys == ("*",) else {".": {}, **_field_set(item, type_name)}
-
-
-def _merge(target: Any, wanted: Object, type_name: str) -> Object:
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, item in wanted.items():
-        inner, keys = _keys(type_name, name)
-        if isinstance(item, dict) and item:
-            result[name] = _merge(result.get(name), item, inner)
-        elif isinstance(item, list) and keys:
-            known = {_item_key(each, keys): each for each in result.get(name) or ()}
-            for each in item:
-                key = _item_key(each, keys)
-                known[key] = each if keys == ("*",) else _merge(known.get(key), each, inner)
-            result[name] = list(known.values())
-        else:
-            result[name] = item
-    return result
-
-
-def _drop(obj: Any, had: Object, has: Object, others: list[Object]) -> None:
-    """Remove what this manager set before and no longer mentions, unless another applier also claims it."""
-    for key, inner in had.items():
-        theirs = [other[key] for other in others if key in other]
-        if key == ".":
-            continue
-        if key.startswith("f:") and isinstance(obj, dict) and key[2:] in obj:
-            name = key[2:]
-            if key not in has and not theirs and not inner:
-                del obj[name]
-            elif isinstance(obj[name], list):
-                _drop_items(obj, name, inner, has.get(key, {}), theirs)
-            else:
-                _drop(obj[name], inner, has.get(key, {}), theirs)
-                if obj[name] == {} and key not in has:
-                    del obj[name]
-
-
-def _drop_items(obj: Object, name: str, had: Object, has: Object, others: list[Object]) -> None:
-    gone = [key for key in had if key not in has and key != "." and not any(key in other for other in others)]
-    obj[name] = [item for item in obj[name] if not any(_matches(item, key) for key in gone)]
-    for key, inner in had.items():
-        item = next((each for each in obj[name] if _matches(each, key)), None)
-        if key in has and isinstance(item, dict):
-            _drop(item, inner, has[key], [other[key] for other in others if key in other])
-
-
-def _matches(item: Any, key: str) -> bool:
-    wanted = orjson.loads(key[2:]) if key[:2] in ("k:", "v:") else None
-    if key.startswith("v:"):
-        return bool(item == wanted)
-    return isinstance(item, dict) and wanted is not None and all(item.get(k, v) == v for k, v in wanted.items())
-
-
-def _check_conflicts(
-    obj: Object, wanted: Object, owned: Object, entries: list[Object], mine: Object | None, *, force: bool
-) -> None:
-    if force:
-        return
-    causes, managers = [], []
-    for entry in entries:
-        if entry is mine:
-            continue
-        for path in _leaves(owned, entry["fieldsV1"]):
-            now, claimed = _at(obj, path), _at(wanted, path)
-            if now != claimed and not (isinstance(now, dict) and isinstance(claimed, dict)):
-                causes.append((entry["manager"], _dotted(path)))
-                managers.append(entry["manager"])
-    if causes:
-        listed = [{"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": p} for m, p in causes]
-        plural = "s" if len(causes) > 1 else ""
-        which = f": {causes[0][1]}" if len(causes) == 1 else ":\n" + "\n".join(f"- {path}" for _, path in causes)
-        message = f'Apply failed with {len(causes)} conflict{plural}: conflict{plural} with "{managers[0]}"{which}'
-        raise errors.ApiError(409, "Conflict", message, {"causes": listed})
-
-
-def _leaves(first: Object, second: Object, path: Path = ()) -> list[Path]:
-    found: list[Path] = []
-    for key in first.keys() & second.keys() - {"."}:
-        inner, theirs = first[key], second[key]
-        found += [(*path, key)] if not inner or not theirs else _leaves(inner, theirs, (*path, key))
-    return sorted(found)
-
-
-def _at(obj: Any, path: Path) -> Any:
-    for key in path:
-        if key.startswith("f:"):
-            obj = obj.get(key[2:]) if isinstance(obj, dict) else None
-        else:
-            obj = next((each for each in obj or () if _matches(each, key)), None)
-    return obj
-
-
-def _dotted(path: Path) -> str:
-    text = ""
-    for key in path:
-        if key.startswith("f:"):
-            text += f".{key[2:]}"
-        elif key.startswith("k:"):
-            text += "[" + ",".join(f"{k}={orjson.dumps(v).decode()}" for k, v in orjson.loads(key[2:]).items()) + "]"
-    return text
-
-
-def _minus(first: Object, second: Object) -> Object:
-    """Fields of `first` that `second` does not have."""
-    result: Object = {}
-    for key, inner in first.items():
-        if key not in second:
-            result[key] = inner
-        elif inner and second[key]:
-            rest = _minus(inner, second[key])
-            if rest and set(rest) != {"."}:
-                result[key] = rest
-    return result
+def _go(value: Any) -> str:
+    """A scalar as Go's %#v prints it."""
+    return orjson.dumps(value).decode()

@@ -7,7 +7,7 @@ import hmac
 from aiohttp import web
 
 from . import errors
-from .objects import Identity
+from .call import Identity
 from .tokens import Tokens
 
 ADMIN = Identity("kubernetes-admin", ("system:masters", "system:authenticated"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from apps.devcluster import quantities
 
+from . import definitions, structural
 from .registry import Resource
 from .store import Object, Store
 
@@ -46,6 +47,10 @@ FIRST_STATUS: dict[str, Any] = {
         "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
     },
 }  # fmt: skip
+GATED = {
+    "type": "PodScheduled", "status": "False", "lastProbeTime": None, "lastTransitionTime": None,
+    "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+}  # fmt: skip
 PROTECTED = {
     "persistentvolumeclaims": "kubernetes.io/pvc-protection",
     "persistentvolumes": "kubernetes.io/pv-protection",
@@ -60,6 +65,8 @@ def fill(resource: Resource, obj: Object) -> None:
     _put(obj, TOP_DEFAULTS.get(resource.key, {}))
     if resource.key in SPEC_DEFAULTS:
         _put(obj.setdefault("spec", {}), SPEC_DEFAULTS[resource.key])
+    if resource.custom:
+        structural.fill(resource.custom.schema, obj)
     special = SPECIAL.get(resource.key)
     if special is not None:
         special(obj)
@@ -69,6 +76,10 @@ def begin(store: Store, resource: Resource, obj: Object) -> None:
     """What only creation sets: first status, finalizers, addresses."""
     if resource.key == "nodes":
         obj.setdefault("status", {})  # a kubelet registers its node together with the status
+    elif resource.key == definitions.KEY:
+        definitions.begin(obj)
+    elif resource.custom and resource.has_status:
+        obj.pop("status", None)
     elif resource.has_status:
         obj["status"] = dict(FIRST_STATUS.get(resource.key, {}))
     if resource.key in PROTECTED:
@@ -77,6 +88,8 @@ def begin(store: Store, resource: Resource, obj: Object) -> None:
             finalizers.append(PROTECTED[resource.key])
     if resource.key == "namespaces":
         _namespace(obj)
+    elif resource.key == "jobs.batch":
+        _job_identity(obj)
     elif resource.key == "services":
         _addresses(store, obj)
 
@@ -86,17 +99,7 @@ def finish(resource: Resource, obj: Object) -> None:
     if resource.key == "pods":
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj["spec"])}
         if obj["spec"].get("schedulingGates"):
-            gated = {
-                "type": "PodScheduled",
-                "status": "False",
-                "lastProbeTime": None,
-                "lastTransitionTime": None,
-            }
-            why = {
-                "reason": "SchedulingGated",
-                "message": "Scheduling is blocked due to non-empty scheduling gates",
-            }
-            obj["status"]["conditions"] = [{**gated, **why}]
+            obj["status"]["conditions"] = [dict(GATED)]
 
 
 def keep(resource: Resource, obj: Object, old: Object) -> None:
@@ -107,7 +110,9 @@ def keep(resource: Resource, obj: Object, old: Object) -> None:
                 obj["spec"][name] = old["spec"][name]
     elif resource.key == "namespaces":
         obj["spec"] = old["spec"]  # Nothing but its finalizers, which only `finalize` may change.
-        _label_with_name(obj)
+    elif resource.key == "jobs.batch":
+        obj.setdefault("spec", {})
+        _job_identity(obj)
 
 
 def _put(target: Object, values: dict[str, Any]) -> None:
@@ -118,7 +123,6 @@ def _put(target: Object, values: dict[str, Any]) -> None:
 
 def _namespace(obj: Object) -> None:
     obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
-    _label_with_name(obj)
 
 
 def _label_with_name(obj: Object) -> None:
@@ -186,13 +190,12 @@ def _volume(volume: Object) -> None:
     for kind in ("secret", "configMap", "downwardAPI", "projected"):
         if volume.get(kind) is not None:
             _put(volume[kind], {"defaultMode": 420})
-    for source in (volume.get("projected") or {}).get("sources") or ():
+    sources = (volume.get("projected") or {}).get("sources") or []
+    for source in (volume, *sources):
         if source.get("serviceAccountToken"):
             _put(source["serviceAccountToken"], {"expirationSeconds": 3600})
         for item in (source.get("downwardAPI") or {}).get("items") or ():
             _field_ref(item)
-    for item in (volume.get("downwardAPI") or {}).get("items") or ():
-        _field_ref(item)
     if volume.get("hostPath") is not None:
         _put(volume["hostPath"], {"type": ""})
 
@@ -239,20 +242,27 @@ def _job(obj: Object) -> None:
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for condition in rule.get("onPodConditions") or ():
             _put(condition, {"status": "True"})
-    template = spec.get("template") or {}
     _template(spec)
-    if not template.get("spec", {}).get("restartPolicy"):
-        template.setdefault("spec", {})
-    uid = obj["metadata"].get("uid")
-    if not spec["manualSelector"] and uid:
+    _template_labels(obj)
+
+
+def _job_identity(obj: Object) -> None:
+    """The labels by which a Job knows its pods; chosen by the server, so nobody's field."""
+    spec, uid = obj["spec"], obj["metadata"]["uid"]
+    if not spec.get("manualSelector"):
         own = {UID_LABEL: uid, NAME_LABEL: obj["metadata"].get("name", ""), "controller-uid": uid}
         own["job-name"] = own[NAME_LABEL]
-        metadata = spec["template"]["metadata"]
+        metadata = spec.setdefault("template", {}).setdefault("metadata", {})
         metadata["labels"] = {**(metadata.get("labels") or {}), **own}
         selector = spec.setdefault("selector", {})
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), UID_LABEL: uid}
-    if not obj["metadata"].get("labels") and spec["template"]["metadata"].get("labels"):
-        obj["metadata"]["labels"] = dict(spec["template"]["metadata"]["labels"])
+    _template_labels(obj)
+
+
+def _template_labels(obj: Object) -> None:
+    labels = ((obj["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
 
 
 def _deployment(obj: Object) -> None:
@@ -291,8 +301,12 @@ def _addresses(store: Store, obj: Object) -> None:
     _put(spec, {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"})
     if spec["type"] in ("NodePort", "LoadBalancer"):
         used = {p.get("nodePort") for o in store.each("services") for p in o.get("spec", {}).get("ports") or ()}
+        first = zlib.crc32(
+            obj["metadata"]["uid"].encode()
+        )  # Several clusters share the host's ports: not all from 30000.
         for port in spec.get("ports") or ():
-            _put(port, {"nodePort": next(n for n in range(30000, 32768) if n not in used)})
+            wanted = (30000 + (first + step) % 2768 for step in range(2768))
+            _put(port, {"nodePort": next(number for number in wanted if number not in used)})
             used.add(port["nodePort"])
 
 
@@ -308,13 +322,9 @@ def _free_address(uid: str, taken: set[Any]) -> str:
 
 def _limit_range(obj: Object) -> None:
     for item in (obj.get("spec") or {}).get("limits") or ():
-        if item.get("type") == "Container":
-            if item.get("max"):
-                _put(item.setdefault("default", {}), item["max"])
-            if item.get("default"):
-                _put(item.setdefault("defaultRequest", {}), item["default"])
-            if item.get("min"):
-                _put(item.setdefault("defaultRequest", {}), item["min"])
+        for part, source in (("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")):
+            if item.get("type") == "Container" and item.get(source):
+                _put(item.setdefault(part, {}), item[source])
 
 
 def _binding(obj: Object) -> None:
@@ -338,7 +348,9 @@ def _slice(obj: Object) -> None:
 
 
 SPECIAL: dict[str, Callable[[Object], None]] = {
+    definitions.KEY: definitions.fill,
     "events": lambda obj: obj.setdefault("eventTime", None),  # Go writes this time even where there is none.
+    "namespaces": _label_with_name,
     "pods": _pod,
     "secrets": _secret,
     "endpointslices.discovery.k8s.io": _slice,

@@ -1,13 +1,13 @@
-"""What is on offer: versions, groups, resources, health and the OpenAPI documents kubectl asks for."""
+"""What is on offer: versions, groups, resources and health."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from . import errors
+from . import errors, openapi
+from .present import json_answer
 from .registry import Registry, Resource
 
 VERSION = {
@@ -34,41 +34,43 @@ def answer(registry: Registry, request: web.Request) -> web.Response:
         case "healthz" | "livez" | "readyz":
             return web.Response(text="ok")
         case "version":
-            return _json(VERSION)
+            return json_answer(VERSION)
         case "openapi":
-            return _openapi(registry, request.path)
+            document = openapi.answer(registry, request.path)
+            kind = "text/plain; charset=utf-8" if request.path == "/openapi/v3" else "application/json"
+            return no_page() if document is None else json_answer(document, content_type=kind)
         case "":
             paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
-            return _json({"paths": paths})
+            return json_answer({"paths": paths})
     return no_page()
 
 
 def _legacy(registry: Registry, request: web.Request, parts: list[str]) -> web.Response:
     if len(parts) == 1:
         if wants_aggregated(request):
-            return _json(_aggregate(registry, [("", ["v1"])]), AGGREGATED)
+            return json_answer(_aggregate(registry, [("", ["v1"])]), content_type=AGGREGATED)
         port = request.host.rpartition(":")[2]
         server = [{"clientCIDR": "0.0.0.0/0", "serverAddress": f"127.0.0.1:{port}"}]
-        return _json({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server})
+        return json_answer({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server})
     if parts[1] != "v1":
         return no_page()
-    return _json(_resources(registry, "", "v1"))
+    return json_answer(_resources(registry, "", "v1"))
 
 
 def _groups(registry: Registry, request: web.Request, parts: list[str]) -> web.Response:
     groups = {name: versions for name, versions in registry.groups().items() if name}
     if len(parts) == 1:
         if wants_aggregated(request):
-            return _json(_aggregate(registry, list(groups.items())), AGGREGATED)
+            return json_answer(_aggregate(registry, list(groups.items())), content_type=AGGREGATED)
         listed = [_group(name, versions) for name, versions in groups.items()]
-        return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
+        return json_answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
     if parts[1] not in groups:
         return no_page()
     if len(parts) == 2:
-        return _json({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])})
+        return json_answer({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])})
     if parts[2] not in groups[parts[1]]:
         raise errors.no_such_resource()
-    return _json(_resources(registry, parts[1], parts[2]))
+    return json_answer(_resources(registry, parts[1], parts[2]))
 
 
 def wants_aggregated(request: web.Request) -> bool:
@@ -167,42 +169,6 @@ def _discovered(resource: Resource) -> dict[str, Any]:
             for sub in resource.subresources
         ]
     return own
-
-
-def _openapi(registry: Registry, path: str) -> web.Response:
-    """Enough for kubectl: which kinds exist and that the server validates fields itself; types are not described."""
-    info = {"title": "Kubernetes", "version": "1.36"}
-    if path == "/openapi/v3":
-        found = {f"apis/{group}/{version}" for group, versions in registry.groups().items() for version in versions}
-        names = sorted(name.replace("apis//", "api/") for name in found)
-        listed = {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in names}
-        return _json({"paths": listed}, "text/plain; charset=utf-8")
-    if path == "/openapi/v2":
-        return _json({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}})
-    parts = path.removeprefix("/openapi/v3/").split("/")
-    group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else (parts[1], parts[-1])
-    resources = registry.of_group(group, version)
-    if not resources:
-        return no_page()
-    paths = dict(_described(resource) for resource in resources if "patch" in resource.verbs)
-    return _json({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}})
-
-
-def _described(resource: Resource) -> tuple[str, dict[str, Any]]:
-    root = f"/apis/{resource.group}" if resource.group else "/api"
-    scope = "/namespaces/{namespace}" if resource.namespaced else ""
-    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    parameters = [
-        {"name": name, "in": "query", "schema": {"type": "string"}}
-        for name in ("dryRun", "fieldManager", "fieldValidation")
-    ]
-    operation = {"x-kubernetes-group-version-kind": kind, "parameters": parameters, "responses": {}}
-    body = {"patch": {**operation, "x-kubernetes-action": "patch"}, "put": operation, "parameters": []}
-    return f"{root}/{resource.version}{scope}/{resource.plural}/{{name}}", body
-
-
-def _json(body: dict[str, Any], content_type: str = "application/json") -> web.Response:
-    return web.Response(body=orjson.dumps(body), headers={"Content-Type": content_type})
 
 
 def no_page() -> web.Response:

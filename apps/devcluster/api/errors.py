@@ -8,6 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+
+def shown(value: Any) -> str:
+    """A value inside a message."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
 
 class ApiError(Exception):
     """A refusal that carries the `Status` body to answer with."""

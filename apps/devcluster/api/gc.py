@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 
 from . import errors
-from .objects import SYSTEM, Call, DeleteOptions, Objects
+from .call import SYSTEM, Call, DeleteOptions
+from .objects import Objects
 from .registry import Registry, Resource
 from .store import Event, Key, Object
 

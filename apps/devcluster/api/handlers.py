@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from . import apply, discovery, errors, listing, patch, present, rbac, reviews, subresources, watch
+from . import apply, custom, discovery, errors, expiry, listing, patch, present, rbac, reviews, subresources, watch
 from . import request as asked
+from .call import SYSTEM, Call, Identity
+from .context import Api
 from .errors import Cause
 from .gc import GarbageCollector
-from .node_port import NodePort
-from .objects import SYSTEM, Call, Identity, Objects
+from .present import json_answer
 from .quota import QuotaKeeper
 from .request import Target
 from .store import Event, Object, Stored
-from .tokens import Tokens
 
 REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 ROOT_CA = "kube-root-ca.crt"
@@ -26,18 +25,21 @@ ORPHANS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
     "or set propagationPolicy=Orphan to suppress this warning"
 )
+OLD_ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Handlers:
-    def __init__(self, objects: Objects, tokens: Tokens, node: NodePort | None) -> None:
-        self.tokens = tokens
-        self.objects, self.store, self.registry, self.node = objects, objects.store, objects.registry, node
+    def __init__(self, api: Api) -> None:
+        self.api, self.node = api, api.node
+        self.objects, self.store, self.registry = api.objects, api.store, api.registry
 
     def start(self) -> list[asyncio.Task[None]]:
         """The loops an API server runs beside its requests."""
         QuotaKeeper(self.store, self.registry)
-        return [asyncio.create_task(GarbageCollector(self.objects).run())]
+        custom.Definitions(self.objects)
+        loops = (GarbageCollector(self.objects).run(), expiry.run(self.store))
+        return [asyncio.create_task(loop) for loop in loops]
 
     def bootstrap(self, ca: str) -> None:
         """What a new cluster has before anybody asks for anything."""
@@ -103,14 +105,16 @@ class Handlers:
             raise errors.method_not_allowed()
         self._check_verb(target, verb)
         if target.resource.group in REVIEW_GROUPS:
-            return await reviews.serve(self, request, target)
+            return await reviews.serve(self.api, request, target)
         if target.resource.group == "metrics.k8s.io":
             return await self._metrics(request, target)
         if target.subresource:
-            served = await subresources.serve(self, request, target, verb)
+            served = await subresources.serve(self.api, request, target, verb)
             if served is not None:
                 return served
         answer: web.StreamResponse = await getattr(self, verb)(request, target)
+        if target.resource.key == "endpoints" and not answer.prepared:
+            answer.headers.add("Warning", f'299 - "{OLD_ENDPOINTS}"')
         return answer
 
     async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -123,13 +127,13 @@ class Handlers:
             found = next((item for item in items if item["metadata"]["name"] == target.name), None)
             if found is None:
                 raise errors.not_found(f"{target.resource.kind}.{target.resource.group}", "", target.name)
-            return _json(found)
+            return json_answer(found)
         head = {
             "kind": f"{target.resource.kind}List",
             "apiVersion": target.resource.api_version,
             "metadata": {},
         }
-        return _json({**head, "items": [i for i in items if wanted is None or wanted(i)]})
+        return json_answer({**head, "items": [i for i in items if wanted is None or wanted(i)]})
 
     @staticmethod
     def _verb(request: web.Request, target: asked.PathParts) -> str:
@@ -168,26 +172,28 @@ class Handlers:
         presenter = present.choose(request, target.resource)
         return await watch.serve(self.store, request, target, presenter)
 
-    async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
-        presenter = present.choose(request, target.resource)
+    async def _sent(self, request: web.Request, target: Target, options: str) -> tuple[Object, Call, Sequence[str]]:
+        """The whole object a request brings, and what to warn of."""
         resource = target.resource
         body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
+        call = asked.call_for(request, request[asked.IDENTITY], target, options)
+        custom.refuse_other_kind(resource, body)
         asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
         obj, warnings = asked.decode(request, target, body, raw)
         asked.check_names(target, obj)
-        stored = self.objects.create(resource, target.namespace, obj, call)
+        return obj, call, warnings
+
+    async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
+        presenter = present.choose(request, target.resource)
+        obj, call, warnings = await self._sent(request, target, "CreateOptions")
+        stored = self.objects.create(target.resource, target.namespace, obj, call)
         await self.store.committed()
         return _answer(presenter, stored, 201, warnings)
 
     async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
-        presenter = present.choose(request, target.resource)
-        resource = target.resource
-        body, raw = await asked.read_body(request, resource.kind)
-        call = asked.call_for(request, request[asked.IDENTITY], target, "UpdateOptions")
-        asked.check_envelope(target, body, resource.kind, resource.api_version, self.registry)
-        obj, warnings = asked.decode(request, target, body, raw)
-        asked.check_names(target, obj)
+        resource, presenter = target.resource, present.choose(request, target.resource)
+        obj, call, warnings = await self._sent(request, target, "UpdateOptions")
+        custom.refuse_without_version(resource, target.name, obj)
         if resource.key in CREATE_ON_UPDATE and self.store.get(resource.key, target.namespace, target.name) is None:
             stored, status = self.objects.create(resource, target.namespace, obj, call), 201
         else:
@@ -228,7 +234,7 @@ class Handlers:
         await self.store.committed()
         presenter = present.choose(request, target.resource)
         if gone and target.resource.key not in RETURNS_OBJECT:
-            return _json(_deleted(target, stored))
+            return json_answer(_deleted(target, stored))
         orphans = target.resource.key == "jobs.batch" and options.policy is None
         return _answer(presenter, stored, warnings=[ORPHANS] if orphans else ())
 
@@ -266,7 +272,3 @@ def _answer(
         escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{escaped}"')
     return response
-
-
-def _json(body: Object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

@@ -33,9 +33,10 @@ class Page:
 
 def predicate_for(request: web.Request, target: Target) -> selectors.Predicate | None:
     resource = target.resource
+    group = "" if resource.custom else resource.group  # only built-in kinds name themselves in the refusal
     return selectors.both(
         selectors.labels(request.query.get("labelSelector", "")),
-        selectors.fields(request.query.get("fieldSelector", ""), resource.key, resource.group, resource.kind),
+        selectors.fields(request.query.get("fieldSelector", ""), resource.key, group, resource.kind),
     )
 
 
@@ -87,12 +88,15 @@ async def page(store: Store, request: web.Request, target: Target) -> Page:
         if items is None:
             raise errors.expired("The resourceVersion for the provided list is too old.")
         return _cut(items, predicate, limit, version)
-    only = selectors.name_in(request.query.get("fieldSelector", ""))
+    by_field = request.query.get("fieldSelector", "")
+    only = selectors.name_in(by_field)
     if only is not None and target.namespace:
         found = store.get(target.resource.key, target.namespace, only)
         items = [((target.namespace, only), found)] if found else []
     else:
         items = store.items(target.resource.key, target.namespace)
+        if text := selectors.bytes_in(by_field):
+            items = [item for item in items if text in item[1].raw]
     return _cut(items, predicate, limit, store.version)
 
 

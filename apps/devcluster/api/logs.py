@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from . import errors
 from . import request as asked
+from .context import Api
 from .errors import Cause
-from .node_port import LogUnavailable
+from .node_port import LogUnavailable, NodeUnreachable
 from .request import Target
 from .store import Object
-
-if TYPE_CHECKING:
-    from .handlers import Handlers
 
 NOT_ACCEPTABLE = (
     "only the following media types are accepted: "
@@ -27,20 +24,20 @@ NOT_ACCEPTABLE = (
 )
 
 
-async def serve(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+async def serve(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     if request.headers.get("Accept", "*/*").split(";")[0] == "text/plain":
         raise errors.ApiError(406, "NotAcceptable", NOT_ACCEPTABLE)
     options = _options(request, target.name)
-    pod = handlers.objects.find(target.resource, target.namespace, target.name).obj
-    container = _container(pod, target.name, request.query.get("container", ""))
+    pod = api.objects.find(target.resource, target.namespace, target.name).obj
+    container = container_of(pod, target.name, request.query.get("container", ""))
     if not pod["spec"].get("nodeName"):
         return web.Response(status=204)  # Nobody has a log to give yet (recording pod_unschedulable).
     _started(pod, target.name, container)
-    if handlers.node is None:
+    if api.node is None:
         raise errors.not_implemented("logs without a node")
     since, previous, follow = options
     tail, limit = _number(request, "tailLines"), _number(request, "limitBytes")
-    chunks = handlers.node.read_log(
+    chunks = api.node.read_log(
         pod=pod, container=container, previous=previous, follow=follow, tail_lines=tail, since=since,
         timestamps=asked.flag(request, "timestamps"), limit_bytes=limit,
     )  # fmt: skip
@@ -54,6 +51,8 @@ async def serve(handlers: Handlers, request: web.Request, target: Target, verb: 
             await response.write(chunk)
     except LogUnavailable as why:
         raise errors.bad_request(str(why)) from None
+    except NodeUnreachable as why:
+        raise errors.ApiError(500, None, str(why)) from None
     finally:
         with contextlib.suppress(AttributeError, RuntimeError):
             await chunks.aclose()  # type: ignore[attr-defined]
@@ -85,7 +84,7 @@ def _options(request: web.Request, pod: str) -> tuple[datetime | None, bool, boo
     since = datetime.now(UTC) - timedelta(seconds=seconds) if seconds is not None else None
     if moment:
         try:
-            since = datetime.fromisoformat(moment)
+            since = datetime.fromisoformat(moment).replace(microsecond=0)  # The server hands on whole seconds.
         except ValueError:
             layout = "2006-01-02T15:04:05Z07:00"
             why = f'parsing time "{moment}" as "{layout}": cannot parse "{moment}" as "2006"'
@@ -93,7 +92,7 @@ def _options(request: web.Request, pod: str) -> tuple[datetime | None, bool, boo
     return since, asked.flag(request, "previous"), asked.flag(request, "follow")
 
 
-def _container(pod: Object, name: str, wanted: str) -> str:
+def container_of(pod: Object, name: str, wanted: str) -> str:
     spec = pod["spec"]
     main = [c["name"] for c in spec.get("containers") or ()]
     init = [c["name"] for c in spec.get("initContainers") or ()]

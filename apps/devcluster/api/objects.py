@@ -8,63 +8,22 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from . import admission, defaults, errors, validate
-from .errors import Cause
+from . import admission, defaults, definitions, errors, validate
+from .call import Call, DeleteOptions
+from .clock import timestamp
 from .registry import Registry, Resource
 from .store import Object, Store, Stored
 
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # k8s.io/apimachinery/pkg/util/rand: no vowels, no words
 GC_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
 SYSTEM_FIELDS = (
-    "uid",
-    "creationTimestamp",
-    "generation",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    name: str
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-    extra: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def is_admin(self) -> bool:
-        return "system:masters" in self.groups
-
-
-SYSTEM = Identity("system:apiserver", ("system:masters", "system:authenticated"))
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Who asks, and how: what every verb needs to know besides its object."""
-
-    identity: Identity = SYSTEM
-    dry_run: bool = False
-    subresource: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
-    grace: int | None = None
-    policy: str | None = None
-    uid: str | None = None
-    version: str | None = None
-
-
-def timestamp(moment: datetime | None = None) -> str:
-    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
+)  # fmt: skip
 
 
 def copy_of(stored: Stored) -> Object:
@@ -88,6 +47,7 @@ class Objects:
     def create(self, resource: Resource, namespace: str, obj: Object, call: Call) -> Stored:
         self._begin_life(resource, namespace, obj)
         defaults.fill(resource, obj)
+        _settle_owners(None, obj, call)
         defaults.begin(self.store, resource, obj)
         admission.admit(self.store, resource, namespace, obj, None, call)
         defaults.finish(resource, obj)
@@ -102,7 +62,7 @@ class Objects:
                 error.message = f"object is being deleted: {error.message}"
             raise error
         if call.dry_run:
-            return Stored(obj, orjson.dumps(obj), 0)
+            return _unstored(obj, 0)
         return self.store.put(resource.key, (namespace, name), obj)
 
     def _begin_life(self, resource: Resource, namespace: str, obj: Object) -> None:
@@ -137,6 +97,7 @@ class Objects:
         if call.subresource not in ("status", "finalize"):
             defaults.keep(resource, obj, stored.obj)
             defaults.fill(resource, obj)
+        _settle_owners(stored.obj, obj, call)
         if obj == stored.obj:
             return stored
         admission.admit(self.store, resource, namespace, obj, stored.obj, call)
@@ -174,7 +135,7 @@ class Objects:
         wanted.setdefault("apiVersion", old["apiVersion"])
         if call.subresource == "status":
             kept = {**old, "metadata": {**before}}
-            for part in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+            for part in ("labels", "annotations", "finalizers", "ownerReferences"):
                 _take(kept["metadata"], metadata, part)
             _take(kept, wanted, "status")
             _drop_empty(kept["metadata"])
@@ -187,16 +148,16 @@ class Objects:
     def _raise_generation(self, resource: Resource, obj: Object, old: Object, call: Call) -> None:
         if not resource.generation or call.subresource in ("status", "binding"):
             return
-        ignored = ("metadata", "status")
+        ignored = ("metadata", "status") if resource.has_status or not resource.custom else ("metadata",)
         if {k: v for k, v in obj.items() if k not in ignored} != {k: v for k, v in old.items() if k not in ignored}:
             obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def _save(self, resource: Resource, namespace: str, name: str, obj: Object, old: Stored, call: Call) -> Stored:
         if call.dry_run:
-            return Stored(obj, orjson.dumps(obj), old.version)
+            return _unstored(obj, old.version)
         if self._may_go(resource, obj):
             self.store.remove(resource.key, (namespace, name))
-            return Stored(obj, orjson.dumps(obj), old.version)
+            return _unstored(obj, old.version)
         return self.store.put(resource.key, (namespace, name), obj)
 
     @staticmethod
@@ -228,7 +189,7 @@ class Objects:
                 return (stored if call.dry_run else self.store.remove(resource.key, (namespace, name))), True
             obj = copy_of(stored)  # A pod's last state says that its time was up.
             self._mark(resource, obj, 0, finalizers, started)
-            last = Stored(obj, orjson.dumps(obj), stored.version)
+            last = _unstored(obj, stored.version)
             return (last if call.dry_run else self.store.remove(resource.key, (namespace, name), last)), True
         unchanged = finalizers == (metadata.get("finalizers") or [])
         if started and unchanged and not self._shortens(metadata, grace, options):
@@ -236,7 +197,7 @@ class Objects:
         obj = copy_of(stored)
         self._mark(resource, obj, grace, finalizers, started)
         if call.dry_run:
-            return Stored(obj, orjson.dumps(obj), stored.version), False
+            return _unstored(obj, stored.version), False
         return self.store.put(resource.key, (namespace, name), obj), False
 
     @staticmethod
@@ -263,6 +224,8 @@ class Objects:
             # batch/v1 keeps its first default: pods outlive a Job deleted without a policy (strategy.go).
             policy = "Orphan" if resource.key == "jobs.batch" else "Background"
         kept = [known for known in current if known not in GC_FINALIZERS.values()]
+        if resource.key == definitions.KEY and "deletionTimestamp" not in metadata:
+            kept.append(definitions.CLEANUP)
         return [*kept, GC_FINALIZERS[policy]] if policy in GC_FINALIZERS else kept
 
     @staticmethod
@@ -295,8 +258,10 @@ class Objects:
             previous = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
             began = datetime.fromisoformat(metadata["deletionTimestamp"]) - previous
             grace = min(grace, int(previous.total_seconds()))
-            since = max(began, began)
+            since = began
         metadata["deletionTimestamp"] = timestamp(since + timedelta(seconds=grace))
+        if resource.key == definitions.KEY:
+            definitions.terminating(obj)
         if resource.key == "namespaces":
             obj.setdefault("status", {})["phase"] = "Terminating"
         else:
@@ -316,6 +281,19 @@ class ApiErrorWithoutReason(errors.ApiError):
         super().__init__(500, None, message)
 
 
+def _unstored(obj: Object, version: int) -> Stored:
+    return Stored(obj, orjson.dumps(obj), version)
+
+
+def _settle_owners(old: Object | None, obj: Object, call: Call) -> None:
+    before = old["metadata"].get("managedFields") if old else None
+    owners = list(call.owns(old, obj)) if call.owns else before
+    if owners:
+        obj["metadata"]["managedFields"] = owners
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
 def _take(target: dict[str, Any], source: dict[str, Any], key: str) -> None:
     if key in source:
         target[key] = source[key]
@@ -325,9 +303,6 @@ def _take(target: dict[str, Any], source: dict[str, Any], key: str) -> None:
 
 def _drop_empty(metadata: Object) -> None:
     """Go omits what is empty; a client that sends `labels: {}` or `null` reads nothing back."""
-    for part in ("labels", "annotations", "finalizers", "ownerReferences", "generateName", "managedFields"):
+    for part in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
         if part in metadata and not metadata[part]:
             del metadata[part]
-
-
-__all__ = ["SYSTEM", "Call", "Cause", "DeleteOptions", "Identity", "Objects", "copy_of", "timestamp"]

@@ -39,11 +39,11 @@ def prepare(kind: str, raw: bytes, resource: Resource) -> Change:
     if kind == "merge":
         return lambda obj: merge(obj, change)
     root = root_of(resource)
-    if root is None:
+    if resource.custom:
         accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
         why = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise errors.ApiError(415, "UnsupportedMediaType", why)
-    return lambda obj: strategic(obj, change, root)
+    return lambda obj: strategic(obj, change, root or "")
 
 
 def merge(target: Any, change: Any) -> Any:

@@ -46,7 +46,8 @@ def _make(ca_path: Path, cert_path: Path, key_path: Path) -> None:
         .add_extension(_usage(signs=True), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    names = [x509.DNSName(n) for n in ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")]
+    service = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+    names = [x509.DNSName(name) for name in ("localhost", *service)]
     alternatives = x509.SubjectAlternativeName([*names, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     server = (
         _builder(issuer, subject, server_key.public_key())

@@ -21,6 +21,10 @@ AVAILABLE = (
 )
 
 
+def json_answer(body: Object, status: int = 200, content_type: str = "application/json") -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, headers={"Content-Type": content_type})
+
+
 class Presenter(Protocol):
     content_type: str
     watch_type: str
@@ -66,7 +70,9 @@ class Json:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         # Objects of events.k8s.io are stored once, in the core group's words.
-        self._translate = bool(resource.stored_as)
+        # A custom resource is stored in one version and served in several.
+        stored = resource.custom.stored_version if resource.custom else resource.api_version
+        self._translate = bool(resource.stored_as) or stored != resource.api_version
 
     def one(self, stored: Stored) -> bytes:
         return orjson.dumps(self._own(stored.obj)) if self._translate else stored.raw

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import errors
-from .objects import Identity
+from .call import Identity
 from .store import Store
 
 SUFFIX = "rbac.authorization.k8s.io"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from . import errors
+from .structural import Custom
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -36,6 +38,7 @@ class Resource:
     generation: bool = False
     stored_as: str = ""  # events.k8s.io shows what the core group stores
     subresource_names: frozenset[str] = field(default_factory=frozenset)
+    custom: Custom | None = None
 
     @property
     def api_version(self) -> str:
@@ -68,6 +71,8 @@ POD_SUBRESOURCES = (
     Subresource("resize", ("get", "patch", "update")),
     STATUS,
 )
+SERVICE_PROXY = Subresource("proxy", ("create", "delete", "get", "patch", "update"), "ServiceProxyOptions")
+NODE_PROXY = Subresource("proxy", ("create", "delete", "get", "patch", "update"), "NodeProxyOptions")
 TOKEN = Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1")
 FINALIZE = Subresource("finalize", ("update",))
 NO_COLLECTION = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
@@ -116,14 +121,22 @@ BUILT_IN: tuple[Resource, ...] = (
     row("v1", "Event", short="ev"),
     row("v1", "LimitRange", short="limits"),
     row("v1", "Namespace", short="ns", namespaced=GLOBAL, verbs=NO_COLLECTION, sub=(FINALIZE, STATUS)),
-    row("v1", "Node", short="no", namespaced=GLOBAL, sub=(STATUS,)),
+    row("v1", "Node", short="no", namespaced=GLOBAL, sub=(NODE_PROXY, STATUS)),
     row("v1", "PersistentVolumeClaim", short="pvc", sub=(STATUS,)),
     row("v1", "PersistentVolume", short="pv", namespaced=GLOBAL, sub=(STATUS,)),
     row("v1", "Pod", short="po", sub=POD_SUBRESOURCES, everyone=True, generation=True),
     row("v1", "ResourceQuota", short="quota", sub=(STATUS,)),
     row("v1", "Secret"),
     row("v1", "ServiceAccount", short="sa", sub=(TOKEN,)),
-    row("v1", "Service", short="svc", sub=(STATUS,), everyone=True),
+    row("v1", "Service", short="svc", sub=(SERVICE_PROXY, STATUS), everyone=True),
+    row(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        short="crd crds",
+        namespaced=GLOBAL,
+        sub=(STATUS,),
+        generation=True,
+    ),
     row("apps/v1", "ControllerRevision"),
     row("apps/v1", "Deployment", short="deploy", sub=(SCALE, STATUS), everyone=True, generation=True),
     row("apps/v1", "ReplicaSet", short="rs", sub=(SCALE, STATUS), everyone=True, generation=True),
@@ -174,6 +187,8 @@ class Registry:
         versions = self._versions.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
+            if resource.custom:
+                versions.sort(key=_precedence)
 
     def remove(self, resource: Resource) -> None:
         self._by_path.pop((resource.group, resource.version, resource.plural), None)
@@ -201,3 +216,11 @@ class Registry:
     def stored(self) -> Iterator[Resource]:
         """Every kind that has objects of its own, each storage key once."""
         return (r for r in self._by_path.values() if "watch" in r.verbs and not r.stored_as)
+
+
+def _precedence(version: str) -> tuple[int, int, int, str]:
+    """v2, v1, v1beta2, v1beta1, v1alpha1, others (k8s.io/apimachinery/pkg/version/helpers.go)."""
+    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if not found:
+        return 3, 0, 0, version
+    return {None: 0, "beta": 1, "alpha": 2}[found[2]], -int(found[1]), -int(found[3] or 0), version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from aiohttp import web
 
 from . import errors, protobuf, schema
+from .call import SYSTEM, Call, DeleteOptions, Identity
 from .errors import Cause
-from .objects import Call, DeleteOptions, Identity
+from .ownership import Owner
 from .registry import Registry, Resource
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
@@ -75,6 +77,8 @@ def split_path(path: str) -> PathParts:
     namespace = ""
     if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in ("status", "finalize")):
         namespace, rest = rest[1], rest[2:]
+    if len(rest) > 3 and rest[2] == "proxy":
+        rest = rest[:3]  # What follows is a path of whatever is behind.
     if not rest or len(rest) > 3:
         raise errors.no_such_resource()
     plural, name, subresource = (*rest, "", "")[:3]
@@ -106,7 +110,20 @@ def number(request: web.Request, name: str) -> int:
 def call_for(request: web.Request, identity: Identity, target: Target, options: str) -> Call:
     """Options every write shares; a wrong value is refused before the object is looked at."""
     check_options(request, options)
-    return Call(identity, dry_run="dryRun" in request.query, subresource=target.subresource)
+    owns = None
+    if identity is not SYSTEM and options in TRACKED and target.subresource in TRACKED_DOORS:
+        owns = Owner(target.resource, _manager(request), target.subresource).updated
+    return Call(identity, dry_run="dryRun" in request.query, subresource=target.subresource, owns=owns)
+
+
+TRACKED = ("CreateOptions", "UpdateOptions", "PatchOptions")
+TRACKED_DOORS = ("", "status", "scale", "ephemeralcontainers", "resize")
+
+
+def _manager(request: web.Request) -> str:
+    """Who owns what this request sets: as it says, or the program that sent it."""
+    told = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0]
+    return "".join(filter(str.isprintable, told))[:128] or "unknown"
 
 
 def check_options(request: web.Request, options: str) -> None:
@@ -213,26 +230,46 @@ def decode(request: web.Request, target: Target, body: dict[str, Any], raw: byte
     resource = target.resource
     obj, unknown = schema.decode(resource, body)
     complaints = [f'unknown field "{path}"' for path in unknown]
-    if mode == "Strict":
+    if mode != "Ignore" and request[IDENTITY] is not SYSTEM:  # The house's own components say nothing twice.
         complaints += [f'duplicate field "{path}"' for path in duplicates(raw)]
-        if complaints:
-            prefix = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(complaints)}")
+    if mode == "Strict" and complaints:
+        prefix = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+        raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(complaints)}")
     return obj, complaints if mode == "Warn" else []
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON that still has every key as often as it was given."""
+
+
 def duplicates(raw: bytes) -> list[str]:
-    """Keys given twice; only the bytes still know."""
-    found: list[str] = []
+    """Paths of the keys given more than once; only the bytes still know."""
+    repeated = False
 
-    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def notice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated |= len(found) < len(pairs)
+        return found
+
+    if raw.lstrip()[:1] != b"{":
+        return []  # not JSON
+    json.loads(raw, object_pairs_hook=notice)
+    return list(_repeated(json.loads(raw, object_pairs_hook=_Pairs), "")) if repeated else []
+
+
+def _repeated(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
         seen: set[str] = set()
-        found.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        return dict(pairs)
-
-    if raw[:1] == b"{":
-        json.loads(raw, object_pairs_hook=collect)
-    return found
+        for key, item in value:
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                yield here
+            seen.add(key)
+            yield from _repeated(item, here)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _repeated(item, f"{path}[{i}]")
 
 
 POLICIES = ["Foreground", "Background", "Orphan", "nil"]

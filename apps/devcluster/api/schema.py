@@ -17,11 +17,16 @@ import orjson
 
 from apps.devcluster import quantities
 
-from . import errors
+from . import errors, structural
 from .registry import Resource
+from .structural import Custom
 
 TYPES: dict[str, dict[str, list[Any]]] = orjson.loads((Path(__file__).parent / "schema.json").read_bytes())
-OPAQUE = ("runtime.RawExtension", "meta.v1.FieldsV1")
+# Types, and fields of types, that have one owner however much is inside.
+ATOMIC = frozenset(TYPES.pop("$atomic"))
+OPAQUE = ("runtime.RawExtension", "meta.v1.FieldsV1", "apiextensions.v1.JSON")
+# A schema, or something else in its place. Go reads these on their own, and says nothing of fields it does not know.
+SCHEMA, SCHEMA_OR = "apiextensions.v1.JSONSchemaProps", "apiextensions.v1.JSONSchemaPropsOr"
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
 
@@ -55,10 +60,12 @@ def root_of(resource: Resource) -> str | None:
 
 def decode(resource: Resource, obj: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The object as the server understands it, and the paths it does not know."""
+    unknown: list[str] = []
+    if resource.custom:
+        return _custom(resource.custom, obj, unknown), unknown
     root = root_of(resource)
     if root is None:
         return obj, []
-    unknown: list[str] = []
     head: dict[str, Any] = {key: obj[key] for key in ("kind", "apiVersion") if key in obj}
     try:
         body = _struct(root, {k: v for k, v in obj.items() if k not in head}, "", "", unknown)
@@ -66,6 +73,13 @@ def decode(resource: Resource, obj: dict[str, Any]) -> tuple[dict[str, Any], lis
         prefix = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
         raise errors.bad_request(prefix + str(why)) from None
     return {**head, **body}, unknown
+
+
+def _custom(custom: Custom, obj: dict[str, Any], unknown: list[str]) -> dict[str, Any]:
+    """Metadata as Go has it, the rest as the definition says; kept in the words of the version that is stored."""
+    metadata = _struct("meta.v1.ObjectMeta", obj.get("metadata") or {}, "metadata", "metadata", unknown)
+    body = structural.prune(custom.schema, obj, unknown)
+    return {**body, "apiVersion": custom.stored_version, "metadata": metadata}
 
 
 def _struct(type_name: str, value: dict[str, Any], path: str, plain: str, unknown: list[str]) -> dict[str, Any]:
@@ -103,9 +117,17 @@ def _one(owner: str, kind: str, item: Any, path: str, plain: str, unknown: list[
         return scalar(owner, plain, item)
     if kind in OPAQUE or kind not in TYPES:
         return item
+    if kind.startswith(SCHEMA_OR):
+        return _schema_or(owner, item, path, plain)
     if not isinstance(item, dict):
         raise _mismatch(owner, plain, item, _go(kind))
     return _struct(kind, item, path, plain, unknown)
+
+
+def _schema_or(owner: str, item: Any, path: str, plain: str) -> Any:
+    if isinstance(item, list):
+        return [_schema_or(owner, each, path, plain) for each in item]
+    return _struct(SCHEMA, item, path, plain, []) if isinstance(item, dict) else item
 
 
 def _text(owner: str, plain: str, item: Any) -> Any:

@@ -110,6 +110,9 @@ FIELDS: dict[str, dict[str, str]] = {
 FIELD_TERM = re.compile(r"^\s*([^=!,]+?)\s*(==|=|!=)\s*(.*?)\s*$")
 
 
+PLAIN = re.compile(r"[-.:/\w]+", re.ASCII)  # JSON writes these as they are
+
+
 def fields(selector: str, resource: str, group: str, kind: str) -> Predicate | None:
     if not selector.strip():
         return None
@@ -143,6 +146,15 @@ def name_in(selector: str) -> str | None:
         if found and found[1] == "metadata.name" and found[2] != "!=":
             return found[3]
     return None
+
+
+def bytes_in(selector: str) -> bytes:
+    """What stands in the JSON of every object that a field selector selects: cheaper to look for than to parse."""
+    for part in selector.split(","):
+        found = FIELD_TERM.match(part)
+        if found and found[2] != "!=" and PLAIN.fullmatch(found[3]):
+            return found[3].encode()
+    return b""
 
 
 def both(first: Predicate | None, second: Predicate | None) -> Predicate | None:

@@ -14,9 +14,11 @@ from aiohttp import web
 
 from . import errors, kubeconfig, pki
 from .auth import ADMIN, Authenticator
+from .call import SYSTEM, Identity
+from .context import Api
 from .handlers import Handlers
 from .node_port import NodePort
-from .objects import SYSTEM, Identity, Objects
+from .objects import Objects
 from .registry import BUILT_IN, Registry
 from .request import IDENTITY
 from .store import Store
@@ -32,6 +34,8 @@ class RunningApi:
     socket_path: Path
     kubeconfig_path: Path
     admin_token: str
+    ca: str
+    tokens: Tokens
     store: Store
     objects: Objects
     runners: list[web.AppRunner]
@@ -79,7 +83,7 @@ async def start_api(data_dir: Path, port: int, node: NodePort | None) -> Running
     rows = [row for row in BUILT_IN if node is not None or row.group != "metrics.k8s.io"]
     objects = Objects(store, Registry(rows))
     tokens = Tokens(data_dir / "sa.key", store)
-    handlers = Handlers(objects, tokens, node)
+    handlers = Handlers(Api(objects, tokens, node))
     handlers.bootstrap(ca.read_text())
     await store.committed()
     tasks = handlers.start()
@@ -108,7 +112,8 @@ async def start_api(data_dir: Path, port: int, node: NodePort | None) -> Running
     url = f"https://127.0.0.1:{port}"
     config = data_dir / "kubeconfig"
     kubeconfig.write(config, url=url, ca=ca, token=token)
-    return RunningApi(url, socket_path, config, token, store, objects, [outside, inside], tasks)
+    runners = [outside, inside]
+    return RunningApi(url, socket_path, config, token, ca.read_text(), tokens, store, objects, runners, tasks)
 
 
 def _admin_token(path: Path) -> str:

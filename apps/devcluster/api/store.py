@@ -1,8 +1,10 @@
 """The object store: versioned objects in memory, a history to resume watches from, SQLite underneath.
 
 Everything runs on one event loop, so a change is atomic as long as it does not await. Objects in the store are never
-mutated: a change stores a new dict. A change is visible at once; whoever answers a client first awaits `committed()`,
-so that a kill loses nothing that was acknowledged (one transaction serves all changes made meanwhile: group commit).
+mutated: a change stores a new dict. What was replaced, and kinds that are many and seldom read, are kept as bytes only:
+parsed, an object takes several times as much. A change is visible at once; whoever answers a client first awaits
+`committed()`, so that a kill loses nothing that was acknowledged (one transaction serves all changes made meanwhile:
+group commit).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from typing import Any
 
 import orjson
 
-HISTORY = 8192
+HISTORY, HISTORY_BYTES = 8192, 32 << 20  # of each resource; whichever is reached first
+COLD = {"events"}
 # After a restart the counter jumps: versions handed out but not committed are never handed out twice.
 RESTART_GAP = 1000
 FIRST_VERSION = 100
@@ -28,13 +31,22 @@ Object = dict[str, Any]
 Key = tuple[str, str]  # (namespace or "", name)
 
 
-@dataclass(slots=True)
 class Stored:
     """An object and its bytes: most answers are the bytes as they are."""
 
-    obj: Object
-    raw: bytes
-    version: int
+    __slots__ = ("_obj", "raw", "version")
+
+    def __init__(self, obj: Object | None, raw: bytes, version: int) -> None:
+        self._obj, self.raw, self.version = obj, raw, version
+
+    @property
+    def obj(self) -> Object:
+        """The object; where only the bytes are kept, a new copy each time."""
+        return orjson.loads(self.raw) if self._obj is None else self._obj
+
+    def cool(self) -> None:
+        """Keep only the bytes."""
+        self._obj = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,9 +63,19 @@ class Event:
 class _Table:
     objects: dict[Key, Stored] = field(default_factory=dict)
     by_namespace: dict[str, dict[str, Stored]] = field(default_factory=dict)
-    history: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    history: deque[Event] = field(default_factory=deque)
+    history_bytes: int = 0
     forgotten: int = 0
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
+
+    def remember(self, event: Event) -> None:
+        """Add to the history, and forget what it has no room for."""
+        self.history.append(event)
+        self.history_bytes += len(event.now.raw)
+        while len(self.history) > HISTORY or self.history_bytes > HISTORY_BYTES:
+            oldest = self.history.popleft()
+            self.history_bytes -= len(oldest.now.raw)
+            self.forgotten = oldest.version
 
 
 class Store:
@@ -106,7 +128,7 @@ class Store:
         """Create or replace; the object gets the next resourceVersion (its metadata is the caller's fresh dict)."""
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
-        stored = Stored(obj, orjson.dumps(obj), self.version)
+        stored = Stored(obj, _packed(obj), self.version)
         before = self._table(resource).objects.get(key)
         self._index(resource, key, before, stored)
         self._publish(Event("MODIFIED" if before else "ADDED", self.version, resource, key, stored, before))
@@ -118,7 +140,7 @@ class Store:
         self.version += 1
         final = (last or before).obj
         obj = {**final, "metadata": {**final["metadata"], "resourceVersion": str(self.version)}}
-        last = Stored(obj, orjson.dumps(obj), self.version)
+        last = Stored(obj, _packed(obj), self.version)
         self._index(resource, key, before, None)
         self._publish(Event("DELETED", self.version, resource, key, last, before))
         return last
@@ -201,13 +223,15 @@ class Store:
 
     def _publish(self, event: Event) -> None:
         table = self._tables[event.resource]
-        if len(table.history) == HISTORY:
-            table.forgotten = table.history[0].version
-        table.history.append(event)
+        table.remember(event)
         for listener in list(table.listeners):
             listener(event)
         for observer in self._observers:
             observer(event)
+        if event.before is not None:
+            event.before.cool()
+        if event.type == "DELETED" or event.resource in COLD:
+            event.now.cool()
 
     def _flush(self) -> None:
         if self._next is None:
@@ -233,10 +257,17 @@ class Store:
         for resource, namespace, name, raw in rows:
             obj = orjson.loads(raw)
             own = int(obj["metadata"].get("resourceVersion") or 0)
-            self._index(resource, (namespace, name), None, Stored(obj, raw, own))
+            self._index(resource, (namespace, name), None, Stored(None if resource in COLD else obj, raw, own))
         self._dirty.clear()
         if version:
             self.version = version + RESTART_GAP
+
+
+def _packed(obj: Object) -> bytes:
+    """Its JSON in no more memory than it needs: orjson's own answer keeps the buffer it was written in, which may be
+    several times as large.
+    """
+    return bytes(memoryview(orjson.dumps(obj)))
 
 
 def _open(path: Path | None) -> sqlite3.Connection:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from aiohttp import web
 
-from . import errors, logs, patch, selectors
+from . import errors, logs, patch, ports, selectors, service_proxy, streams
 from . import request as asked
+from .call import Call, DeleteOptions
+from .clock import timestamp
+from .context import Api
 from .errors import Cause
-from .objects import Call, DeleteOptions, timestamp
+from .present import json_answer
+from .registry import Resource
 from .request import Target
 from .store import Object
 from .tokens import ISSUER
 
-if TYPE_CHECKING:
-    from .handlers import Handlers
 
-
-async def serve(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse | None:
+async def serve(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse | None:
     """The answer of a subresource that is no plain read or write of its object, or None."""
     served = SERVED.get((target.resource.key, target.subresource))
-    return None if served is None else await served(handlers, request, target, verb)
+    if target.resource.custom and target.subresource == "scale":
+        served = scale
+    return None if served is None else await served(api, request, target, verb)
 
 
-async def bind(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+async def bind(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     """The scheduler's one write: the pod's node, once (pkg/registry/core/pod/storage/storage.go, assignPod)."""
     body, _ = await asked.read_body(request, "Binding")
     node = (body.get("target") or {}).get("name", "")
@@ -41,21 +44,21 @@ async def bind(handlers: Handlers, request: web.Request, target: Target, verb: s
             raise errors.conflict("pods/binding", "", target.name, why)
         pod["spec"]["nodeName"] = node
         conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-        scheduled = {
-            "type": "PodScheduled",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": timestamp(),
-        }
+        scheduled = _condition("PodScheduled")
         pod["status"]["conditions"] = [*(c for c in conditions if c["type"] != "PodScheduled"), scheduled]
+        pod["status"].pop("nominatedNodeName", None)
         return pod
 
-    handlers.objects.update(target.resource, target.namespace, target.name, assign, call)
-    await handlers.store.committed()
-    return status(201)
+    api.objects.update(target.resource, target.namespace, target.name, assign, call)
+    await api.store.committed()
+    return _done()
 
 
-async def finalize(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+def _condition(kind: str) -> Object:
+    return {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp()}
+
+
+async def finalize(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     """Only here may a namespace lose its `kubernetes` finalizer."""
     body, _ = await asked.read_body(request, "Namespace")
     call = Call(request[asked.IDENTITY], subresource="finalize")
@@ -67,47 +70,58 @@ async def finalize(handlers: Handlers, request: web.Request, target: Target, ver
         namespace["spec"] = {**spec, "finalizers": finalizers} if finalizers else spec
         return namespace
 
-    stored = handlers.objects.update(target.resource, "", target.name, release, call)
-    await handlers.store.committed()
+    stored = api.objects.update(target.resource, "", target.name, release, call)
+    await api.store.committed()
     return web.Response(body=stored.raw, content_type="application/json")
 
 
-async def evict(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+async def evict(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     """Delete unless a disruption budget says no (pkg/registry/core/pod/storage/eviction.go)."""
     body, _ = await asked.read_body(request, "Eviction")
-    pod = handlers.objects.find(target.resource, target.namespace, target.name).obj
+    pod = api.objects.find(target.resource, target.namespace, target.name).obj
     name = (body.get("metadata") or {}).get("name") or target.name
     if name != target.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")
-    phase = (pod.get("status") or {}).get("phase")
+    phase, budget = (pod.get("status") or {}).get("phase"), None
     if phase not in ("Succeeded", "Failed", "Pending") and "deletionTimestamp" not in pod["metadata"]:
-        _ask_budgets(handlers, target, pod)
+        budget = _ask_budgets(api, target, pod)
     wished = body.get("deleteOptions") or {}
     options = DeleteOptions(wished.get("gracePeriodSeconds"), wished.get("propagationPolicy"))
     call = asked.call_for(request, request[asked.IDENTITY], target, "CreateOptions")
     if wished.get("dryRun"):
         call = Call(call.identity, dry_run=True)
     told = Call(call.identity, call.dry_run, "status")
-    handlers.objects.update(target.resource, target.namespace, target.name, _mark_evicted, told)
-    handlers.objects.delete(target.resource, target.namespace, target.name, options, call)
-    await handlers.store.committed()
-    return status(201)
+    if budget:
+        budgets = api.registry.find("policy", "v1", "poddisruptionbudgets")
+        api.objects.update(budgets, target.namespace, budget, lambda found: _spend(found, target.name), told)
+    api.objects.update(target.resource, target.namespace, target.name, _mark_evicted, told)
+    api.objects.delete(target.resource, target.namespace, target.name, options, call)
+    await api.store.committed()
+    return _done()
 
 
 def _mark_evicted(pod: Object) -> Object:
     reason = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
-    at = {"lastProbeTime": None, "lastTransitionTime": timestamp()}
     status = pod.setdefault("status", {})
     others = [item for item in status.get("conditions") or () if item["type"] != "DisruptionTarget"]
-    status["conditions"] = [{"type": "DisruptionTarget", "status": "True", **at, **reason}, *others]
+    status["conditions"] = [_condition("DisruptionTarget") | reason, *others]
     return pod
 
 
-def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:
+def _spend(budget: Object, pod: str) -> Object:
+    """One disruption fewer at once: the controller counts again only when it sees the pod leave."""
+    found = budget["status"]
+    found["disruptionsAllowed"] -= 1
+    found["disruptedPods"] = (found.get("disruptedPods") or {}) | {pod: timestamp()}
+    return budget
+
+
+def _ask_budgets(api: Api, target: Target, pod: Object) -> str | None:
+    """The budget that has to pay for the eviction, if there is one; refused where it cannot."""
     labels = pod["metadata"].get("labels")
     budgets = [
         budget
-        for budget in handlers.store.each("poddisruptionbudgets.policy", target.namespace)
+        for budget in api.store.each("poddisruptionbudgets.policy", target.namespace)
         if selectors.matches(budget["spec"].get("selector"), labels)
     ]
     if len(budgets) > 1:
@@ -123,11 +137,12 @@ def _ask_budgets(handlers: Handlers, target: Target, pod: Object) -> None:
         details = {"causes": [{"reason": "DisruptionBudget", "message": needs}]}
         why = "Cannot evict pod as it would violate the pod's disruption budget."
         raise errors.ApiError(429, "TooManyRequests", why, details)
+    return budgets[0]["metadata"]["name"] if budgets else None
 
 
-async def scale(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+async def scale(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     resource = target.resource
-    stored = handlers.objects.find(resource, target.namespace, target.name)
+    stored = api.objects.find(resource, target.namespace, target.name)
     if verb != "get":
         call = asked.call_for(request, request[asked.IDENTITY], target, "UpdateOptions")
         kind = asked.PATCH_TYPES.get(request.content_type)
@@ -137,7 +152,7 @@ async def scale(handlers: Handlers, request: web.Request, target: Target, verb: 
         body = None if verb == "patch" else (await asked.read_body(request, "Scale"))[0]
 
         def change(obj: Object) -> Object:
-            current = _scale_of(resource.key, obj)
+            current = _scale_of(resource, obj)
             wanted = body if body is not None else _patched(current, raw, kind or "")
             replicas = (wanted.get("spec") or {}).get("replicas", 0)
             if replicas < 0:
@@ -146,12 +161,16 @@ async def scale(handlers: Handlers, request: web.Request, target: Target, verb: 
             version = (wanted.get("metadata") or {}).get("resourceVersion")
             if version:
                 obj["metadata"]["resourceVersion"] = version
-            obj["spec"]["replicas"] = replicas
+            *parents, last = _scale_path(resource, "specReplicasPath")
+            place = obj
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = replicas
             return obj
 
-        stored = handlers.objects.update(resource, target.namespace, target.name, change, call)
-        await handlers.store.committed()
-    return web.Response(body=orjson.dumps(_scale_of(resource.key, stored.obj)), content_type="application/json")
+        stored = api.objects.update(resource, target.namespace, target.name, change, call)
+        await api.store.committed()
+    return json_answer(_scale_of(resource, stored.obj))
 
 
 def _patched(current: Object, raw: bytes, kind: str) -> Object:
@@ -160,16 +179,41 @@ def _patched(current: Object, raw: bytes, kind: str) -> Object:
     return result
 
 
-def _scale_of(key: str, obj: Object) -> Object:
+SCALE_PATHS = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+
+
+def _scale_path(resource: Resource, name: str) -> list[str]:
+    """Where the number stands: a custom resource's definition says so."""
+    paths = resource.custom.scale if resource.custom else SCALE_PATHS
+    return paths.get(name, "").split(".")[1:]
+
+
+def _at(obj: Object, path: list[str]) -> Any:
+    found: Any = obj
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _selector_of(resource: Resource, obj: Object) -> str:
+    if resource.custom:
+        path = _scale_path(resource, "labelSelectorPath")
+        return str(_at(obj, path) or "") if path else ""
+    wanted = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{k}={v}" for k, v in sorted(wanted.items()))
+
+
+def _scale_of(resource: Resource, obj: Object) -> Object:
     metadata = {
         k: v
         for k, v in obj["metadata"].items()
         if k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     }
-    wanted = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
-    status = {"replicas": (obj.get("status") or {}).get("replicas", 0)}
-    status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(wanted.items()))
-    spec = {"replicas": obj["spec"]["replicas"]} if obj["spec"].get("replicas") else {}
+    replicas = _at(obj, _scale_path(resource, "specReplicasPath"))
+    status = {"replicas": _at(obj, _scale_path(resource, "statusReplicasPath")) or 0}
+    if selector := _selector_of(resource, obj):
+        status["selector"] = selector
+    spec = {"replicas": replicas} if replicas else {}
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -179,9 +223,9 @@ def _scale_of(key: str, obj: Object) -> Object:
     }
 
 
-async def token(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+async def token(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
     body, _ = await asked.read_body(request, "TokenRequest")
-    account = handlers.objects.find(target.resource, target.namespace, target.name).obj
+    account = api.objects.find(target.resource, target.namespace, target.name).obj
     spec = body.get("spec") or {}
     seconds = spec.get("expirationSeconds") or 3600
     if seconds < 600:
@@ -189,7 +233,7 @@ async def token(handlers: Handlers, request: web.Request, target: Target, verb: 
         cause = Cause.invalid("spec.expirationSeconds", str(seconds), why)
         raise errors.invalid("TokenRequest", "authentication.k8s.io", "", [cause])
     audiences, bound = spec.get("audiences") or [ISSUER], spec.get("boundObjectRef")
-    issued = handlers.tokens.issue(account, seconds, audiences, bound)
+    issued = api.tokens.issue(account, seconds, audiences, bound)
     metadata = {k: account["metadata"][k] for k in ("name", "namespace", "uid")}
     answer = {
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
@@ -197,32 +241,31 @@ async def token(handlers: Handlers, request: web.Request, target: Target, verb: 
         "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
         "status": {"token": issued, "expirationTimestamp": timestamp(datetime.now(UTC) + timedelta(seconds=seconds))},
     }  # fmt: skip
-    return web.Response(body=orjson.dumps(answer), status=201, content_type="application/json")
+    return json_answer(answer, 201)
 
 
-async def absent(handlers: Handlers, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
-    raise errors.not_implemented(f"pods/{target.subresource}")
+async def node_proxy(api: Api, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
+    """Of a kubelet's own paths only the measurements are here."""
+    api.objects.find(target.resource, "", target.name)
+    if api.node is None or not request.path.endswith("/proxy/stats/summary") or verb != "get":
+        raise errors.not_implemented("a kubelet's paths but /stats/summary")
+    return json_answer(api.node.summary(target.name))
 
 
-def status(code: int) -> web.Response:
-    body: dict[str, Any] = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Success",
-        "code": code,
-    }
-    return web.Response(body=orjson.dumps(body), status=code, content_type="application/json")
+def _done() -> web.Response:
+    return json_answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
 
 SERVED = {
     ("pods", "binding"): bind,
     ("pods", "eviction"): evict,
     ("pods", "log"): logs.serve,
-    ("pods", "exec"): absent,
-    ("pods", "attach"): absent,
-    ("pods", "portforward"): absent,
-    ("pods", "proxy"): absent,
+    ("pods", "exec"): streams.serve,
+    ("pods", "attach"): streams.serve,
+    ("pods", "portforward"): ports.serve,
+    ("pods", "proxy"): streams.proxy,
+    ("services", "proxy"): service_proxy.serve,
+    ("nodes", "proxy"): node_proxy,
     ("namespaces", "finalize"): finalize,
     ("serviceaccounts", "token"): token,
     ("deployments.apps", "scale"): scale,

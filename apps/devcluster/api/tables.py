@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .registry import Resource
+from .structural import Custom
 
 
 def age(stamp: str | None) -> str:
@@ -43,11 +45,15 @@ DESCRIPTIONS = {
     "Age": "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",  # noqa: E501 the server's own words
     "Data": "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",  # noqa: E501 the server's own words
 }
+CREATED = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": DESCRIPTIONS["Age"]}
 Cell = Callable[[dict[str, Any]], Any]
 Column = tuple[str, int, Cell]  # name, priority (1 is shown only with -o wide), cell
 
 
 def columns(resource: Resource) -> list[dict[str, Any]]:
+    if resource.custom:
+        name = {"name": "Name", "type": "string", "format": "name", "description": NAME_TEXT, "priority": 0}
+        return [name, *map(_custom_column, _printed(resource.custom))]
     return [
         {
             "name": name,
@@ -60,7 +66,52 @@ def columns(resource: Resource) -> list[dict[str, Any]]:
     ]
 
 
+def _printed(custom: Custom) -> Sequence[dict[str, Any]]:
+    return custom.columns or (CREATED,)
+
+
+def _custom_column(column: dict[str, Any]) -> dict[str, Any]:
+    """A column as a definition declares it (`additionalPrinterColumns`)."""
+    described = f"Custom resource definition column (in JSONPath format): {column['jsonPath']}"
+    return {
+        "name": column["name"],
+        "type": column["type"],
+        "format": column.get("format", ""),
+        "description": column.get("description") or described,
+        "priority": column.get("priority", 0),
+    }
+
+
+def _custom_cell(column: dict[str, Any], obj: dict[str, Any]) -> Any:
+    found = json_path(obj, column["jsonPath"])
+    if not found:
+        return None
+    return age(str(found[0])) if column["type"] == "date" else found[0]
+
+
+STEP = re.compile(r"""\.([\w\-/\0]+|\*)|\[(\d+|\*)\]|\['([^']+)'\]|\[\?\(@\.([\w.]+)\s*==\s*["']([^"']*)["']\)\]""")
+
+
+def json_path(obj: Any, path: str) -> list[Any]:
+    """What a JSONPath of a printer column finds: names, indices, `*` and `[?(@.a=="b")]`."""
+    found = [obj]
+    for name, index, quoted, key, wanted in STEP.findall(path.replace("\\.", "\0")):
+        name = (name or quoted).replace("\0", ".")
+        if key:
+            found = [item for each in found if isinstance(each, list) for item in each if at(key)(item) == wanted]
+        elif "*" in (name, index):
+            found = [item for each in found for item in (each.values() if isinstance(each, dict) else each)]
+        elif index:
+            found = [each[int(index)] for each in found if isinstance(each, list) and len(each) > int(index)]
+        else:
+            found = [each[name] for each in found if isinstance(each, dict) and name in each]
+    return found
+
+
 def cells(resource: Resource, obj: dict[str, Any]) -> list[Any]:
+    if resource.custom:
+        listed = [_custom_cell(column, obj) for column in _printed(resource.custom)]
+        return [obj["metadata"]["name"], *listed]
     return [cell(obj) for _, _, cell in COLUMNS.get(resource.key, PLAIN)]
 
 
@@ -163,8 +214,8 @@ def _duration(obj: dict[str, Any]) -> str:
 
 def _node_status(obj: dict[str, Any]) -> str:
     conditions = (obj.get("status") or {}).get("conditions") or []
-    ready = next((c.get("status") for c in conditions if c["type"] == "Ready"), "Unknown")
-    word = {"True": "Ready", "False": "NotReady"}.get(ready, "Unknown")
+    ready = next((c.get("status") for c in conditions if c["type"] == "Ready"), None)
+    word = "Unknown" if ready is None else "Ready" if ready == "True" else "NotReady"
     return word + (",SchedulingDisabled" if (obj.get("spec") or {}).get("unschedulable") else "")
 
 
@@ -226,6 +277,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "replicasets.apps": (
         NAME, ("Desired", 0, at("spec.replicas", 0)), ("Current", 0, at("status.replicas", 0)),
         ("Ready", 0, at("status.readyReplicas", 0)), AGE, *WORKLOAD,
+    ),
+    "poddisruptionbudgets.policy": (
+        NAME, ("Min Available", 0, at("spec.minAvailable", "N/A")),
+        ("Max Unavailable", 0, at("spec.maxUnavailable", "N/A")),
+        ("Allowed Disruptions", 0, at("status.disruptionsAllowed", 0)), AGE,
     ),
     "services": (
         NAME, ("Type", 0, at("spec.type")), ("Cluster-IP", 0, at("spec.clusterIP")),

@@ -10,8 +10,8 @@ import orjson
 
 from apps.devcluster import quantities
 
-from . import validate_update
-from .errors import Cause
+from . import definitions, selectors, structural, validate_update
+from .errors import Cause, shown
 from .registry import Resource
 from .store import Object
 
@@ -45,14 +45,10 @@ POD_FIELD = (
     r"metadata\.(name|namespace|uid|(labels|annotations)(\['[^']+'\])?)|spec\.(nodeName|serviceAccountName)"
     r"|status\.(hostIP|podIP)s?"
 )
-ANY_NAME = (
-    "roles",
-    "rolebindings",
-    "clusterroles",
-    "clusterrolebindings",
-)  # path segments: RBAC allows colons
+ANY_NAME = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")  # path segments: RBAC allows colons
 PULL, RESTART = ["Always", "IfNotPresent", "Never"], ["Always", "OnFailure", "Never"]
 NATIVE = ("cpu", "memory", "ephemeral-storage", "storage")
+NEGATIVE = "must be greater than or equal to 0"
 MAX_PRIORITY = 1_000_000_000
 
 
@@ -60,6 +56,8 @@ def on_create(resource: Resource, obj: Object) -> list[Cause]:
     causes = [*_metadata(resource, obj["metadata"])]
     if resource.key == "jobs.batch":  # its generated labels repeat the name; the template's complaint says it better
         causes = [cause for cause in causes if cause.field != "metadata.labels"]
+    if resource.custom:
+        return [*causes, *structural.complaints(resource.custom.schema, obj)]
     check = CHECKS.get(resource.key)
     return [*causes, *check(obj)] if check else causes
 
@@ -67,6 +65,8 @@ def on_create(resource: Resource, obj: Object) -> list[Cause]:
 def on_update(resource: Resource, obj: Object, old: Object, subresource: str) -> list[Cause]:
     causes = [*_metadata(resource, obj["metadata"], named=False)]
     causes += validate_update.metadata(obj["metadata"], old["metadata"])
+    if resource.custom:
+        return [*causes, *structural.complaints(resource.custom.schema, obj)]
     if subresource not in ("status", "binding", "finalize"):
         check = CHECKS.get(resource.key)
         if check and resource.key != "pods":
@@ -75,8 +75,20 @@ def on_update(resource: Resource, obj: Object, old: Object, subresource: str) ->
     return causes
 
 
-def shown(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+def _at_least(spec: Object, names: Iterable[str], path: str = "spec") -> Iterable[Cause]:
+    for name in names:
+        if (spec.get(name) or 0) < 0:
+            yield Cause.invalid(f"{path}.{name}", shown(spec[name]), NEGATIVE)
+
+
+def _port(port: Object, path: str, name: str) -> Iterable[Cause]:
+    if not 1 <= port.get(name, 0) <= 65535:
+        yield Cause.invalid(f"{path}.{name}", shown(port.get(name, 0)), "must be between 1 and 65535, inclusive")
+
+
+def _unmatched(labels: Object) -> Cause:
+    why = "`selector` does not match template `labels`"
+    return Cause.invalid("spec.template.metadata.labels", shown(labels), why)
 
 
 # Metadata
@@ -159,10 +171,9 @@ def pod_spec(spec: Object, path: str) -> Iterable[Cause]:
             yield from _container(container, f"{path}.{kind}[{i}]", volumes, seen)
     if spec.get("restartPolicy") not in RESTART:
         yield Cause.unsupported(f"{path}.restartPolicy", shown(spec.get("restartPolicy")), RESTART)
-    for name in ("activeDeadlineSeconds",):
-        if spec.get(name) is not None and spec[name] < 1:
-            why = "must be between 1 and 2147483647, inclusive"
-            yield Cause.invalid(f"{path}.{name}", shown(spec[name]), why)
+    if (deadline := spec.get("activeDeadlineSeconds")) is not None and deadline < 1:
+        why = "must be between 1 and 2147483647, inclusive"
+        yield Cause.invalid(f"{path}.activeDeadlineSeconds", shown(deadline), why)
 
 
 def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) -> Iterable[Cause]:
@@ -180,9 +191,7 @@ def _container(container: Object, path: str, volumes: set[Any], seen: set[str]) 
         why = "must not have leading or trailing whitespace"
         yield Cause.invalid(f"{path}.image", shown(container["image"]), why)
     for i, port in enumerate(container.get("ports") or ()):
-        if not 1 <= port.get("containerPort", 0) <= 65535:
-            why = "must be between 1 and 65535, inclusive"
-            yield Cause.invalid(f"{path}.ports[{i}].containerPort", shown(port.get("containerPort", 0)), why)
+        yield from _port(port, f"{path}.ports[{i}]", "containerPort")
     for i, variable in enumerate(container.get("env") or ()):
         if not variable.get("name"):
             yield Cause.required(f"{path}.env[{i}].name")
@@ -208,7 +217,7 @@ def _resources(resources: Object, path: str) -> Iterable[Cause]:
         for name, value in found.items():
             amount = quantities.parse(value)
             if amount < 0:
-                yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be greater than or equal to 0")
+                yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), NEGATIVE)
             if _extended(name) and amount != amount.to_integral_value():
                 yield Cause.invalid(f"{path}.{kind}[{name}]", shown(value), "must be an integer")
     for name, value in requests.items():
@@ -227,10 +236,6 @@ def _extended(name: str) -> bool:
     return name not in NATIVE and not name.startswith("hugepages-")
 
 
-def _pod(obj: Object) -> Iterable[Cause]:
-    return pod_spec(obj["spec"], "spec")
-
-
 # Workloads
 
 COUNTS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
@@ -239,13 +244,10 @@ COUNTS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
 def _job(obj: Object) -> Iterable[Cause]:
     spec, name = obj["spec"], obj["metadata"].get("name", "")
     template = spec["template"]
-    for count in COUNTS:
-        if spec.get(count) is not None and spec[count] < 0:
-            yield Cause.invalid(f"spec.{count}", shown(spec[count]), "must be greater than or equal to 0")
+    yield from _at_least(spec, COUNTS)
     if len(name) > 63:
         # Twice: the name is the value of two labels, job-name with and without its prefix.
-        yield Cause.invalid("spec.template.labels", shown(name), "must be no more than 63 bytes")
-        yield Cause.invalid("spec.template.labels", shown(name), "must be no more than 63 bytes")
+        yield from [Cause.invalid("spec.template.labels", shown(name), "must be no more than 63 bytes")] * 2
     yield from _job_selector(obj)
     indexed = spec.get("completionMode") == "Indexed"
     if indexed and spec.get("completions") is None:
@@ -283,23 +285,45 @@ def _job_selector(obj: Object) -> Iterable[Cause]:
     if not spec.get("manualSelector") and len(found) != 1:
         yield Cause.invalid("spec.selector", shown(spec.get("selector")), "`selector` not auto-generated")
     if any(template.get(key) != value for key, value in found.items()):
-        why = "`selector` does not match template `labels`"
-        yield Cause.invalid("spec.template.metadata.labels", shown(dict(sorted(template.items()))), why)
+        yield _unmatched(template)
 
 
 def _replicated(obj: Object) -> Iterable[Cause]:
-    spec = obj["spec"]
-    if not spec.get("selector"):
+    spec, template = obj["spec"], obj["spec"]["template"]
+    found = (template.get("metadata") or {}).get("labels") or {}
+    if spec.get("selector") is None:
         yield Cause.required("spec.selector")
-    else:
-        wanted = spec["selector"].get("matchLabels") or {}
-        found = (spec["template"].get("metadata") or {}).get("labels") or {}
-        if any(found.get(key) != value for key, value in wanted.items()):
-            why = "`selector` does not match template `labels`"
-            yield Cause.invalid("spec.template.metadata.labels", shown(found), why)
-    if spec["replicas"] < 0:
-        yield Cause.invalid("spec.replicas", shown(spec["replicas"]), "must be greater than or equal to 0")
-    yield from pod_spec(spec["template"]["spec"], "spec.template.spec")
+    elif not any(spec["selector"].values()):
+        why = f"empty selector is invalid for {obj['kind'].lower()}"
+        yield Cause.invalid("spec.selector", shown(spec["selector"]), why)
+    elif not selectors.matches(spec["selector"], found):
+        yield _unmatched(found)
+    yield from _at_least(spec, ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"))
+    yield from pod_spec(template["spec"], "spec.template.spec")
+    if template["spec"].get("restartPolicy") in ("OnFailure", "Never"):
+        policy = shown(template["spec"]["restartPolicy"])
+        yield Cause.unsupported("spec.template.spec.restartPolicy", policy, ["Always"])
+
+
+def _deployment(obj: Object) -> Iterable[Cause]:
+    yield from _replicated(obj)
+    spec, strategy, path = obj["spec"], obj["spec"]["strategy"], "spec.strategy.rollingUpdate"
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] not in ("Recreate", "RollingUpdate"):
+        yield Cause.unsupported("spec.strategy.type", shown(strategy["type"]), ["Recreate", "RollingUpdate"])
+    elif strategy["type"] == "Recreate" and rolling is not None:
+        yield Cause.forbidden(path, "may not be specified when strategy `type` is 'Recreate'")
+    elif rolling is not None:
+        for name in ("maxUnavailable", "maxSurge"):
+            if not re.fullmatch(r"\d+%" if isinstance(rolling[name], str) else r"\d+", str(rolling[name])):
+                why = "must be greater than or equal to 0, or a percentage (e.g. '1%' or '93%')"
+                yield Cause.invalid(f"{path}.{name}", shown(rolling[name]), why)
+        if all(str(rolling[name]).rstrip("%").strip("0") == "" for name in ("maxUnavailable", "maxSurge")):
+            why = "may not be 0 when `maxSurge` is 0"
+            yield Cause.invalid(f"{path}.maxUnavailable", shown(rolling["maxUnavailable"]), why)
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+        yield Cause.invalid("spec.progressDeadlineSeconds", shown(deadline), "must be greater than minReadySeconds")
 
 
 # Small kinds
@@ -314,13 +338,14 @@ def _config_map(obj: Object) -> Iterable[Cause]:
 
 def _secret(obj: Object) -> Iterable[Cause]:
     yield from _config_map(obj)
-    needed = {
-        "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
-        "kubernetes.io/tls": ("tls.crt", "tls.key"),
-    }
+    needed = {"kubernetes.io/dockerconfigjson": (".dockerconfigjson",), "kubernetes.io/tls": ("tls.crt", "tls.key")}
     for key in needed.get(obj.get("type", ""), ()):
         if key not in (obj.get("data") or {}):
             yield Cause.required(f"data[{key}]")
+    if obj.get("type") == "kubernetes.io/service-account-token":
+        account = "kubernetes.io/service-account.name"
+        if not (obj["metadata"].get("annotations") or {}).get(account):
+            yield Cause.required(f"metadata.annotations[{account}]")
 
 
 def _service(obj: Object) -> Iterable[Cause]:
@@ -331,9 +356,7 @@ def _service(obj: Object) -> Iterable[Cause]:
     for i, port in enumerate(ports):
         if len(ports) > 1 and not port.get("name"):
             yield Cause.required(f"spec.ports[{i}].name")
-        if not 1 <= port.get("port", 0) <= 65535:
-            why = "must be between 1 and 65535, inclusive"
-            yield Cause.invalid(f"spec.ports[{i}].port", shown(port.get("port", 0)), why)
+        yield from _port(port, f"spec.ports[{i}]", "port")
 
 
 def _claim(obj: Object) -> Iterable[Cause]:
@@ -351,9 +374,10 @@ def _priority_class(obj: Object) -> Iterable[Cause]:
 
 
 CHECKS: dict[str, Callable[[Object], Iterable[Cause]]] = {
-    "pods": _pod,
+    definitions.KEY: definitions.check,
+    "pods": lambda obj: pod_spec(obj["spec"], "spec"),
     "jobs.batch": _job,
-    "deployments.apps": _replicated,
+    "deployments.apps": _deployment,
     "replicasets.apps": _replicated,
     "configmaps": _config_map,
     "secrets": _secret,

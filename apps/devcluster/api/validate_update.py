@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 
-from .errors import Cause
+from .errors import Cause, shown
 from .store import Object
 
 IMMUTABLE = "field is immutable"
@@ -26,17 +25,17 @@ def metadata(now: Object, old: Object) -> Iterable[Cause]:
             listed = "[]string{" + ", ".join(f'"{f}"' for f in more) + "}"
             why = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
             # Twice, as recorded: the generic strategy and the kind's own both check the metadata.
-            yield Cause.forbidden("metadata.finalizers", why)
-            yield Cause.forbidden("metadata.finalizers", why)
+            yield from [Cause.forbidden("metadata.finalizers", why)] * 2
 
 
 def immutable(key: str, obj: Object, old: Object) -> Iterable[Cause]:
-    check = CHECKS.get(key)
-    return check(obj, old) if check else ()
-
-
-def _shown(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    for path, why in FIXED.get(key, {}).items():
+        now, before = ((each["spec"] if path == "selector" else each).get(path) for each in (obj, old))
+        if now != before:
+            field = f"spec.{path}" if path == "selector" else path
+            yield Cause.forbidden(field, why) if path == "value" else Cause.invalid(field, shown(now), why)
+    if key in CHECKS:
+        yield from CHECKS[key](obj, old)
 
 
 def _config(obj: Object, old: Object) -> Iterable[Cause]:
@@ -49,21 +48,10 @@ def _config(obj: Object, old: Object) -> Iterable[Cause]:
             yield Cause.forbidden(part, "field is immutable when `immutable` is set")
 
 
-def _secret(obj: Object, old: Object) -> Iterable[Cause]:
-    if obj.get("type") != old.get("type"):
-        yield Cause.invalid("type", _shown(obj.get("type")), IMMUTABLE)
-    yield from _config(obj, old)
-
-
 def _service(obj: Object, old: Object) -> Iterable[Cause]:
     now, before = obj["spec"].get("clusterIP"), old["spec"].get("clusterIP")
     if before and now != before and obj["spec"]["type"] != "ExternalName":
-        yield Cause.invalid("spec.clusterIPs[0]", _shown([now]), "may not change once set")
-
-
-def _priority_class(obj: Object, old: Object) -> Iterable[Cause]:
-    if obj["value"] != old["value"]:
-        yield Cause.forbidden("value", "may not be changed in an update.")
+        yield Cause.invalid("spec.clusterIPs[0]", shown([now]), "may not change once set")
 
 
 def _claim(obj: Object, old: Object) -> Iterable[Cause]:
@@ -87,14 +75,14 @@ def _job(obj: Object, old: Object) -> Iterable[Cause]:
     elastic = indexed and now.get("completions") == now.get("parallelism")
     if now.get("completions") != before.get("completions") and not elastic:
         why = "can only be modified in tandem with spec.parallelism" if indexed else IMMUTABLE
-        yield Cause.invalid("spec.completions", _shown(now.get("completions")), why)
+        yield Cause.invalid("spec.completions", shown(now.get("completions")), why)
     if now.get("selector") != before.get("selector"):
-        yield Cause.invalid("spec.selector", _shown(now.get("selector")), IMMUTABLE)
+        yield Cause.invalid("spec.selector", shown(now.get("selector")), IMMUTABLE)
     if _template(now, before, status) != _template(before, before, status):
-        yield Cause.invalid("spec.template", _shown(now["template"]), IMMUTABLE)
+        yield Cause.invalid("spec.template", shown(now["template"]), IMMUTABLE)
     for name in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
         if now.get(name) != before.get(name):
-            yield Cause.invalid(f"spec.{name}", _shown(now.get(name)), IMMUTABLE)
+            yield Cause.invalid(f"spec.{name}", shown(now.get(name)), IMMUTABLE)
 
 
 def _template(spec: Object, before: Object, status: Object) -> Object:
@@ -131,26 +119,20 @@ def _difference(now: Object, before: Object) -> str:
     return "\n".join(list(difflib.unified_diff(*texts, n=1, lineterm=""))[2:])
 
 
-def _replicated(obj: Object, old: Object) -> Iterable[Cause]:
-    if obj["spec"].get("selector") != old["spec"].get("selector"):
-        yield Cause.invalid("spec.selector", _shown(obj["spec"].get("selector")), IMMUTABLE)
-
-
-def _binding(obj: Object, old: Object) -> Iterable[Cause]:
-    if obj.get("roleRef") != old.get("roleRef"):
-        yield Cause.invalid("roleRef", _shown(obj.get("roleRef")), "cannot change roleRef")
-
-
+# Fields that stay as they are, and what is said of a change; `selector` is in the spec.
+FIXED = {
+    "secrets": {"type": IMMUTABLE},
+    "priorityclasses.scheduling.k8s.io": {"value": "may not be changed in an update."},
+    "deployments.apps": {"selector": IMMUTABLE},
+    "replicasets.apps": {"selector": IMMUTABLE},
+    "rolebindings.rbac.authorization.k8s.io": {"roleRef": "cannot change roleRef"},
+    "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": "cannot change roleRef"},
+}
 CHECKS = {
     "configmaps": _config,
-    "secrets": _secret,
+    "secrets": _config,
     "services": _service,
-    "priorityclasses.scheduling.k8s.io": _priority_class,
     "persistentvolumeclaims": _claim,
     "jobs.batch": _job,
     "pods": _pod,
-    "deployments.apps": _replicated,
-    "replicasets.apps": _replicated,
-    "rolebindings.rbac.authorization.k8s.io": _binding,
-    "clusterrolebindings.rbac.authorization.k8s.io": _binding,
 }

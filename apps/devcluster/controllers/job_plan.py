@@ -7,10 +7,12 @@ deadline fail the Job, did it reach its goal, is it suspended, and how many pods
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from apps.devcluster.client import Object
 from apps.devcluster.controllers import job_pods as pods_of
+from apps.devcluster.controllers.owner import active, age, condition, leaving, phase, ready, terminal
 from apps.devcluster.loops import rfc3339, seconds_of
 
 
@@ -26,12 +28,6 @@ class Plan:
     status: Object = field(default_factory=dict)
     events: list[tuple[str, str, bool]] = field(default_factory=list)
     look_again: float | None = None
-
-
-def condition(status: Object, kind: str) -> Object | None:
-    """The condition if it is true."""
-    found = (item for item in status.get("conditions") or [] if item["type"] == kind)
-    return next((item for item in found if item["status"] == "True"), None)
 
 
 def finished(job: Object) -> Object | None:
@@ -52,47 +48,36 @@ class Planner:
         self.plan = Plan(status=self.status)
         # Once the criteria are met, pods that are deleted for it are neither successes nor failures any more.
         self.won = condition(self.status, "SuccessCriteriaMet") is not None
-        self.active = [pod for pod in pods if pods_of.active(pod)]
+        self.active = [pod for pod in pods if active(pod)]
         uncounted = self.status.get("uncountedTerminatedPods") or {}
-        self.new_succeeded = self._uncounted(uncounted.get("succeeded"), self._succeeded)
+        self.new_succeeded = self._uncounted(uncounted.get("succeeded"), lambda pod: phase(pod) == "Succeeded")
         self.new_failed = self._uncounted(uncounted.get("failed"), self._failed)
         self.done_indexes = self._done_indexes()
         self.failed_indexes = self._failed_indexes()
 
     # -- reading
 
-    def _succeeded(self, pod: Object) -> bool:
-        return pods_of.phase(pod) == "Succeeded"
-
     def _failed(self, pod: Object) -> bool:
-        """A pod that is deleted before it could fail counts too, unless replacements wait for real
-        failures.
-        """
-        wait = self.spec.get("podReplacementPolicy") == "Failed"
-        gone = pods_of.leaving(pod) and pods_of.phase(pod) != "Succeeded" and not wait
-        return pods_of.phase(pod) == "Failed" or gone
+        """One that is deleted before it could fail counts too, unless replacements wait for real failures."""
+        waits = self.spec.get("podReplacementPolicy") == "Failed"
+        return phase(pod) == "Failed" or (leaving(pod) and not terminal(pod) and not waits)
 
     def _counts(self, pod: Object | None) -> bool:
         if pod is None:
             return True
-        return self._rule(pod) != "Ignore" and not (self.won and pods_of.leaving(pod))
+        return self._rule(pod) != "Ignore" and not (self.won and leaving(pod))
 
-    def _uncounted(self, known: list[str] | None, test: object) -> dict[str, Object | None]:
-        found: dict[str, Object | None] = dict.fromkeys(known or [])
-        for pod in self.pods:
-            if pods_of.tracked(pod) and test(pod):  # type: ignore[operator]
-                found[pod["metadata"]["uid"]] = pod
-        return found
+    def _uncounted(self, known: list[str] | None, test: Callable[[Object], bool]) -> dict[str, Object | None]:
+        found = {pod["metadata"]["uid"]: pod for pod in self.pods if pods_of.tracked(pod) and test(pod)}
+        return dict.fromkeys(known or []) | found
 
     def _done_indexes(self) -> set[int]:
         if not self.indexed:
             return set()
         done = pods_of.parse_indexes(self.status.get("completedIndexes"), self.completions or 0)
-        for pod in self.pods:
-            index = pods_of.index_of(pod)
-            if index is not None and index < (self.completions or 0) and self._counts(pod) and self._succeeded(pod):
-                done.add(index)
-        return done
+        won = [pod for pod in self.pods if phase(pod) == "Succeeded" and self._counts(pod)]
+        found = {index for index in map(pods_of.index_of, won) if index is not None}
+        return done | {index for index in found if index < (self.completions or 0)}
 
     def index_failures(self, index: int) -> int:
         """How often an index failed, ignored failures left out."""
@@ -103,9 +88,11 @@ class Planner:
                 failures = max(failures, int(text) + 1)
         return failures
 
+    def _matched(self, pod: Object) -> tuple[str, str] | None:
+        return pods_of.failure_rule(self.job, pod) if phase(pod) == "Failed" else None
+
     def _rule(self, pod: Object) -> str | None:
-        rule = pods_of.failure_rule(self.job, pod) if pods_of.phase(pod) == "Failed" else None
-        return rule[0] if rule else None
+        return (self._matched(pod) or (None,))[0]
 
     def _failed_indexes(self) -> set[int]:
         limit = self.spec.get("backoffLimitPerIndex")
@@ -145,8 +132,7 @@ class Planner:
         return base | {"reason": reason, "message": message}
 
     def _failure(self) -> Object | None:
-        for pod in self.pods:
-            rule = pods_of.failure_rule(self.job, pod) if pods_of.phase(pod) == "Failed" else None
+        for rule in map(self._matched, self.pods):
             if rule and rule[0] == "FailJob":
                 return self._verdict("FailureTarget", "PodFailurePolicy", rule[1])
         limit, policy = self.spec.get("backoffLimit", 6), self.spec["template"]["spec"].get("restartPolicy")
@@ -236,11 +222,11 @@ class Planner:
         else:
             wanted = min(max(0, self.completions - done - len(self.failed_indexes)), wanted)
         surplus = [pod for pod in self.active if self._stray(pod)]
-        keep = sorted((p for p in self.active if p not in surplus), key=lambda p: (not pods_of.ready(p), _age(p)))
+        keep = sorted((p for p in self.active if p not in surplus), key=lambda p: (not ready(p), age(p)))
         self._remove(surplus + keep[wanted:])
         waiting = 0
         if self.spec.get("podReplacementPolicy") == "Failed":
-            waiting = sum(pods_of.leaving(pod) and not pods_of.terminal(pod) for pod in self.pods)
+            waiting = sum(leaving(pod) and not terminal(pod) for pod in self.pods)
         missing = wanted - len(self.active) - waiting
         if missing > 0:
             self._create(missing)
@@ -253,7 +239,7 @@ class Planner:
         if index >= (self.completions or 0) or index in self.done_indexes or index in self.failed_indexes:
             return True
         twins = [other for other in self.active if pods_of.index_of(other) == index]
-        return pod is not min(twins, key=lambda p: (_age(p), p["metadata"]["name"]))
+        return pod is not min(twins, key=age)
 
     def _remove(self, pods: list[Object]) -> None:
         self.plan.delete, self.plan.release_deleted = pods, True
@@ -290,9 +276,9 @@ class Planner:
         for pod in failing:  # Deleted because the Job is over: they count as failures unless they succeed.
             if self.spec.get("podReplacementPolicy") != "Failed" and verdict and verdict["type"] == "FailureTarget":
                 self.new_failed[pod["metadata"]["uid"]] = pod
-        leaving = [pod for pod in self.pods if pods_of.leaving(pod) and not pods_of.terminal(pod)]
-        terminating = {pod["metadata"]["uid"] for pod in [*leaving, *plan.delete]}
-        status["ready"] = sum(map(pods_of.ready, self.active))
+        going = [pod for pod in self.pods if leaving(pod) and not terminal(pod)]
+        terminating = {pod["metadata"]["uid"] for pod in [*going, *plan.delete]}
+        status["ready"] = sum(map(ready, self.active))
         status["terminating"] = len(terminating)
         set_count(status, "active", len(self.active) + len(plan.create))
         if self.indexed:
@@ -342,10 +328,6 @@ def set_count(status: Object, key: str, value: int | str) -> None:
         status[key] = value
     else:
         status.pop(key, None)
-
-
-def _age(pod: Object) -> str:
-    return pod["metadata"]["creationTimestamp"]
 
 
 def plan(job: Object, pods: list[Object], at: float) -> Plan:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from apps.devcluster.client import Object
+from apps.devcluster.controllers.owner import new_pod as pod_of
+from apps.devcluster.controllers.owner import phase, terminal
 from apps.devcluster.loops import seconds_of
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -24,17 +26,12 @@ INDEX_ENV = {
 
 def new_pod(job: Object, index: int | None, index_failures: int = 0) -> Object:
     """The pod to create for a Job (and for one of its indexes)."""
-    meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
-    pod_meta, spec, base = template.get("metadata") or {}, template["spec"], meta["name"]
+    name = job["metadata"]["name"]
+    pod = pod_of(job, name if index is None else f"{name}-{index}")
     if index is not None:
-        base = f"{base}-{index}"
-        _set_index(pod_meta, spec, job, index, index_failures)
-    pod_meta["generateName"] = f"{base}-"
-    pod_meta["namespace"] = meta["namespace"]
-    pod_meta["finalizers"] = [*(pod_meta.get("finalizers") or []), FINALIZER]
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
-    pod_meta["ownerReferences"] = [owner | {"controller": True, "blockOwnerDeletion": True}]
-    return {"metadata": pod_meta, "spec": spec}
+        _set_index(pod["metadata"], pod["spec"], job, index, index_failures)
+    pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or []), FINALIZER]
+    return pod
 
 
 def _set_index(pod_meta: Object, spec: Object, job: Object, index: int, failures: int) -> None:
@@ -50,32 +47,6 @@ def _set_index(pod_meta: Object, spec: Object, job: Object, index: int, failures
 
 
 # -- reading pods
-
-
-def phase(pod: Object) -> str:
-    """The pod's phase."""
-    return (pod.get("status") or {}).get("phase", "Pending")
-
-
-def terminal(pod: Object) -> bool:
-    """It has ended."""
-    return phase(pod) in ("Succeeded", "Failed")
-
-
-def leaving(pod: Object) -> bool:
-    """It is being deleted."""
-    return bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def active(pod: Object) -> bool:
-    """It runs or will run."""
-    return not terminal(pod) and not leaving(pod)
-
-
-def ready(pod: Object) -> bool:
-    """Its Ready condition is true."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
 def tracked(pod: Object) -> bool:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from apps.devcluster.client import NAMESPACES, Client, Informers, Object, Resource
+from apps.devcluster.controllers.owner import find_condition
 from apps.devcluster.loops import WorkQueue, now
 
 RECHECK_SECONDS = 0.5
-CONDITIONS = (
-    ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
-    (
-        "NamespaceDeletionGroupVersionParsingFailure",
-        "ParsedGroupVersions",
-        "All legacy kube types successfully parsed",
-    ),
-    (
-        "NamespaceDeletionContentFailure",
-        "ContentDeleted",
-        "All content successfully deleted, may be waiting on finalization",
-    ),
-)
+CONTENT_DELETED = "All content successfully deleted, may be waiting on finalization"
+CONDITIONS = [
+    (f"NamespaceDeletion{kind}Failure", "False", reason, message)
+    for kind, reason, message in (
+        ("Discovery", "ResourcesDiscovered", "All resources successfully discovered"),
+        ("GroupVersionParsing", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        ("Content", "ContentDeleted", CONTENT_DELETED),
+    )
+]
 
 
 class NamespaceController:
@@ -52,12 +51,13 @@ class NamespaceController:
         return None
 
     async def _resources(self) -> list[Resource]:
-        """Every namespaced kind that can be listed and deleted, from discovery."""
-        found = await self._of_group("/api/v1", "v1")
+        """Every namespaced kind that can be listed and deleted, from discovery: each in the first version it has."""
+        found = {("", item.plural): item for item in await self._of_group("/api/v1", "v1")}
         for group in (await self._client.call("GET", "/apis"))["groups"]:
-            version = group["preferredVersion"]["groupVersion"]
-            found += await self._of_group(f"/apis/{version}", version)
-        return found
+            for version in (each["groupVersion"] for each in group["versions"]):
+                for item in await self._of_group(f"/apis/{version}", version):
+                    found.setdefault((group["name"], item.plural), item)
+        return list(found.values())
 
     async def _of_group(self, path: str, version: str) -> list[Resource]:
         answer = await self._client.call("GET", path)
@@ -80,43 +80,21 @@ def resource_name(resource: Resource) -> str:
 
 
 def _conditions(left: dict[str, list[Object]], namespace: Object) -> list[Object]:
-    before = {item["type"]: item for item in (namespace.get("status") or {}).get("conditions") or []}
     remaining = ", ".join(f"{kind} has {len(items)} resource instances" for kind, items in sorted(left.items()))
-    counts: dict[str, int] = {}
-    for items in left.values():
-        for item in items:
-            for finalizer in item["metadata"].get("finalizers") or []:
-                counts[finalizer] = counts.get(finalizer, 0) + 1
-    holders = ", ".join(f"{name} in {number} resource instances" for name, number in sorted(counts.items()))
-    wanted = [(kind, "False", reason, message) for kind, reason, message in CONDITIONS]
+    holders = Counter(f for items in left.values() for item in items for f in item["metadata"].get("finalizers") or [])
+    held = ", ".join(f"{name} in {number} resource instances" for name, number in sorted(holders.items()))
+    content = ("False", "ContentRemoved", "All content successfully removed")
     if left:
-        wanted.append(
-            (
-                "NamespaceContentRemaining",
-                "True",
-                "SomeResourcesRemain",
-                f"Some resources are remaining: {remaining}",
-            )
-        )
-    else:
-        wanted.append(("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed"))
-    if holders:
-        text = f"Some content in the namespace has finalizers remaining: {holders}"
-        wanted.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", text))
-    else:
-        text = "All content-preserving finalizers finished"
-        wanted.append(("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", text))
+        content = ("True", "SomeResourcesRemain", f"Some resources are remaining: {remaining}")
+    finalizers = ("False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+    if held:
+        text = f"Some content in the namespace has finalizers remaining: {held}"
+        finalizers = ("True", "SomeFinalizersRemain", text)
     result = []
-    for kind, status, reason, message in wanted:
-        known = before.get(kind)
-        same = known and known["status"] == status
-        when = known["lastTransitionTime"] if same and known else now()
-        entry = {
-            "type": kind,
-            "status": status,
-            "lastTransitionTime": when,
-            "reason": reason,
-            "message": message,
-        }
+    more = [("NamespaceContentRemaining", *content), ("NamespaceFinalizersRemaining", *finalizers)]
+    for kind, status, reason, message in CONDITIONS + more:
+        known = find_condition(namespace.get("status") or {}, kind)
+        since = known["lastTransitionTime"] if known and known["status"] == status else now()
+        entry = {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
         result.append(entry)
     return result

@@ -6,7 +6,8 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from apps.devcluster.client import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES, ApiError, Client, Informers, Object, Resource
+from apps.devcluster.client import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES, Client, Informers, Object, Resource
+from apps.devcluster.controllers.owner import terminal
 from apps.devcluster.loops import Recorder, WorkQueue
 
 CLASS_NAME = PROVISIONER = "devcluster"
@@ -33,11 +34,7 @@ class VolumeController:
             "reclaimPolicy": "Delete",
             "volumeBindingMode": "Immediate",
         }
-        try:
-            await self._client.create(STORAGE_CLASSES, None, body)
-        except ApiError as error:
-            if not error.conflict:
-                raise
+        await self._client.ensure(STORAGE_CLASSES, None, body)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One claim, or with an empty namespace one volume."""
@@ -72,11 +69,7 @@ class VolumeController:
             await self._provision(claim, name)
             await self._client.patch(CLAIMS, meta["namespace"], meta["name"], _binding(name))
         volume = self._volumes.get("", name) or await self._client.get(VOLUMES, None, name)
-        status = {
-            "phase": "Bound",
-            "accessModes": spec["accessModes"],
-            "capacity": volume["spec"]["capacity"],
-        }
+        status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": volume["spec"]["capacity"]}
         await self._client.patch(CLAIMS, meta["namespace"], meta["name"], {"status": status}, "status")
         await self._client.patch(VOLUMES, None, name, {"status": {"phase": "Bound"}}, "status")
         text = f"Successfully provisioned volume {name}"
@@ -100,11 +93,7 @@ class VolumeController:
                 "claimRef": reference | {"name": meta["name"], "uid": meta["uid"]},
             },
         }
-        try:
-            await self._client.create(VOLUMES, None, body)
-        except ApiError as error:
-            if not error.conflict:
-                raise
+        await self._client.ensure(VOLUMES, None, body)
 
     async def _reclaim(self, name: str) -> None:
         volume = self._volumes.get("", name)
@@ -127,13 +116,9 @@ class VolumeController:
 def _uses(pod: Object, claim: str) -> bool:
     """Whether a pod that has not ended mounts the claim."""
     volumes = pod["spec"].get("volumes") or ()
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return not ended and any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
+    return not terminal(pod) and any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
 
 
 def _binding(name: str) -> Object:
-    annotations = {
-        "pv.kubernetes.io/bind-completed": "yes",
-        "volume.kubernetes.io/storage-provisioner": PROVISIONER,
-    }
+    annotations = {"pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": PROVISIONER}
     return {"metadata": {"annotations": annotations}, "spec": {"volumeName": name}}

@@ -1,29 +1,22 @@
-"""One run of one container: start, output, end."""
+"""One run of one container: start, output, commands inside it, end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-import os
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
-from apps.devcluster.kubelet.cgroups import MemoryCgroup
+from apps.devcluster.kubelet.cgroups import Cgroup
 from apps.devcluster.kubelet.logs import LogFile
+from apps.devcluster.kubelet.process import Process, Sink
 from apps.devcluster.kubelet.sandbox import ContainerSpec, Sandbox
 
-# What output a finished container left in its pipes is read at most this long (a stray child may hold them
-# open).
-DRAIN_SECONDS = 2.0
-
-
-class StartError(Exception):
-    """The command could not be started; the text is the runtime's."""
+# A viewer that lags this many blocks behind is let go: it must not hold the container up.
+VIEWER_BLOCKS = 256
+PROBE_OUTPUT_BYTES = 10 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class Exit:
 
 
 class ContainerRun:
-    """A process group (isolated: a PID namespace) with its pipes and its log."""
+    """A process with its log, its cgroups, and those who look at it or work inside it."""
 
     def __init__(
         self,
@@ -44,164 +37,130 @@ class ContainerRun:
         spec: ContainerSpec,
         log: LogFile,
         pid_dir: Path,
-        memory: MemoryCgroup | None = None,
+        cgroups: list[Cgroup],
+        swap: Callable[[str], str],
     ) -> None:
-        self._sandbox, self._spec, self.log = sandbox, spec, log
-        self._pid_dir, self._memory = pid_dir, memory
-        self._outer: asyncio.subprocess.Process | None = None
-        self._pumps: list[asyncio.Task[None]] = []
-        self.pid = 0
+        self._sandbox, self.spec, self.log = sandbox, spec, log
+        self._pid_dir, self._cgroups, self._swap = pid_dir, cgroups, swap
+        self.process = Process(sandbox, pid_dir)
+        self._inside: set[Process] = set()
+        self._viewers: set[asyncio.Queue[tuple[bytes, bytes]]] = set()
         self.started_at = 0.0
         self.oom_marked = False
 
     async def start(self) -> None:
         """Launch; `StartError` where the command cannot be executed."""
-        reader, writer = os.pipe()
         try:
-            self._outer = await asyncio.create_subprocess_exec(
-                *self._sandbox.command(self._spec, writer),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(writer,),
-                limit=256 * 1024,
-            )
+            await self.process.start(self.spec)
         except BaseException:
-            os.close(reader)
+            self.discard()
             raise
-        finally:
-            os.close(writer)
-        self._pid_file.write_text(_start_time(self._outer.pid))
-        lines = (await _read_pipe(reader)).decode(errors="replace").splitlines()
         self.started_at = time.time()
-        for line in lines:
-            kind, _, rest = line.partition(" ")
-            if kind == "pid":
-                self.pid = int(rest)
-            elif kind == "error":
-                await self._abandon()
-                raise StartError(rest)
-        if not self.pid:
-            await self._abandon()
-            raise StartError("the launcher ended without a word")
-        streams = ((b"stdout", self._outer.stdout), (b"stderr", self._outer.stderr))
-        self._pumps = [asyncio.create_task(self._pump(name, pipe)) for name, pipe in streams if pipe]
-
-    @property
-    def _pid_file(self) -> Path:
-        return self._pid_dir / str(self._outer.pid if self._outer else 0)
-
-    async def _abandon(self) -> None:
-        assert self._outer is not None  # noqa: S101
-        with contextlib.suppress(ProcessLookupError):
-            self._outer.kill()
-        await self._outer.communicate()
-        self.discard()
-
-    async def _pump(self, name: bytes, pipe: asyncio.StreamReader) -> None:
-        while data := await pipe.read(256 * 1024):
-            self.log.feed(name, data)
 
     async def wait(self) -> Exit:
         """Until the container has ended and its output is read."""
-        assert self._outer is not None  # noqa: S101
-        code = await self._outer.wait()
+        code = await self.process.pump(self._record)
         finished_at = time.time()
-        self._signal(signal.SIGKILL)  # Children that outlived the first process belong to the container.
-        _, late = await asyncio.wait(self._pumps, timeout=DRAIN_SECONDS)
-        for pump in late:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        oom_killed = self.oom_marked or bool(self._memory and self._memory.oom_kills())
+        oom_killed = self.oom_marked or any(group.oom_kills() for group in self._cgroups)
+        await asyncio.gather(*(process.discard() for process in list(self._inside)))
+        await self.process.discard()
         self.discard()
-        return Exit(128 - code if code < 0 else code, oom_killed and code != 0, finished_at)
-
-    async def execute(self, argv: list[str], seconds: float) -> int:
-        """Run a command inside the container (hooks, probes); its exit code, 137 after the time is up."""
-        spec = dataclasses.replace(self._spec, argv=argv)
-        command = self._sandbox.command(spec, 0, self.pid) if self._sandbox.isolated else argv
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=None if self._sandbox.isolated else spec.env,
-        )
-        try:
-            return await asyncio.wait_for(process.wait(), seconds)
-        except TimeoutError:
-            return 137
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        return Exit(code, oom_killed and code != 0, finished_at)
 
     def discard(self) -> None:
-        """Let go of everything this run holds."""
+        """Let go of what is not the process's."""
         self.log.close()
-        self._pid_file.unlink(missing_ok=True)
-        if self._memory:
-            self._memory.remove()
-        # Closes the pipes' transports; without it they wait for the garbage collector.
-        if self._outer and (transport := getattr(self._outer, "_transport", None)):
-            transport.close()
+        for viewer in self._viewers:
+            _give(viewer, (b"", b""))
+        self._viewers.clear()
+        for group in self._cgroups:
+            group.remove()
 
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._sandbox.isolated:
-                os.kill(self.pid, number)
-            else:
-                os.killpg(self.pid, number)
+    async def _record(self, name: bytes, data: bytes) -> None:
+        self.log.feed(name, data)
+        for viewer in [v for v in self._viewers if not _give(v, (name, data))]:
+            self._viewers.discard(viewer)
+
+    async def view(self, sink: Sink) -> None:
+        """Give `sink` what the container writes from now on, until it ends (or the sink lags too far behind)."""
+        queue: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(VIEWER_BLOCKS)
+        self._viewers.add(queue)
+        try:
+            while queue in self._viewers or not queue.empty():
+                name, data = await queue.get()
+                if not name:
+                    return
+                await sink(name, data)
+        finally:
+            self._viewers.discard(queue)
+
+    # -- commands inside it
+
+    async def enter(self, argv: list[str], *, stdin: bool = False, tty: bool = False) -> Process:
+        """Start a command inside the container; whoever asked discards it, at the latest the container's end."""
+        argv = [self._swap(text) for text in argv]
+        env = {"TERM": "xterm", **self.spec.env} if tty else self.spec.env
+        spec = replace(self.spec, argv=argv, env=env, stdin=stdin, tty=tty, shared_processes=False)
+        process = Process(self._sandbox, self._pid_dir, self.pid)
+        self._inside.add(process)
+        try:
+            await process.start(spec)
+        except BaseException:
+            self._inside.discard(process)
+            await process.discard()
+            raise
+        return process
+
+    async def leave(self, process: Process) -> None:
+        """End a command that was started inside."""
+        self._inside.discard(process)
+        await process.discard()
+
+    async def execute(self, argv: list[str], seconds: float) -> tuple[int, bytes]:
+        """Run a command inside (hooks, probes): exit code and output; `TimeoutError` after the time is up."""
+        output = bytearray()
+
+        async def keep(_: bytes, data: bytes) -> None:
+            output.extend(data[: PROBE_OUTPUT_BYTES - len(output)])
+
+        async with asyncio.timeout(seconds):
+            process = await self.enter(argv)
+            try:
+                return await process.pump(keep), bytes(output)
+            finally:
+                await self.leave(process)
+
+    # -- its end
+
+    @property
+    def pid(self) -> int:
+        """Of the container's first process, as the host counts."""
+        return self.process.pid
 
     def terminate(self) -> None:
         """SIGTERM to the container's first process (mapped mode: to its process group)."""
         if self.running:
-            self._signal(signal.SIGTERM)
+            self.process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to everything in the container."""
         if self.running:
-            self._signal(signal.SIGKILL)
+            self.process.kill()
 
     @property
     def paused(self) -> bool:
         """Whether `pid` is a pause with the command as its child."""
-        return self._sandbox.isolated and self._spec.shared_processes
+        return self._sandbox.isolated and self.spec.shared_processes
 
     @property
     def running(self) -> bool:
         """Whether the process has started and not ended."""
-        return bool(self.pid) and self._outer is not None and self._outer.returncode is None
+        return self.process.running
 
 
-async def _read_pipe(descriptor: int) -> bytes:
-    """Everything until end of file, through the event loop."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
+def _give(queue: asyncio.Queue[tuple[bytes, bytes]], item: tuple[bytes, bytes]) -> bool:
     try:
-        return await reader.read()
-    finally:
-        transport.close()
-
-
-def _start_time(pid: int) -> str:
-    """When a process began: with the pid, a name that is never given twice."""
-    try:
-        return str(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return ""
-
-
-def sweep(pid_dir: Path) -> None:
-    """Kill what a devcluster that was itself killed left behind. A pid given to someone else since is let
-    be.
-    """
-    pid_dir.mkdir(parents=True, exist_ok=True)
-    for file in pid_dir.iterdir():
-        with contextlib.suppress(ValueError, ProcessLookupError, PermissionError):
-            if file.read_text() == _start_time(int(file.name)):
-                os.killpg(int(file.name), signal.SIGKILL)
-        file.unlink(missing_ok=True)
+        queue.put_nowait(item)
+    except asyncio.QueueFull:
+        return False
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from apps.devcluster.client import CONFIG_MAPS, SECRETS, ApiError, Client, Object
 from apps.devcluster.kubelet.fields import PodFacts, field, resource
+from apps.devcluster.kubelet.sandbox import HOME
 
 # `python` and `python3` mean the interpreter that runs the devcluster: images are names only.
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -62,7 +62,7 @@ async def build_env(
     facts: PodFacts, container: Object, source: Source, services: dict[str, str], hostname: str
 ) -> dict[str, str]:
     """The variables in Kubernetes' order of precedence: services, envFrom, env."""
-    env = {"PATH": PATH, "HOSTNAME": hostname, "HOME": os.path.expanduser("~"), **services}
+    env = {"PATH": PATH, "HOSTNAME": hostname, "HOME": HOME, **services}
     for entry in container.get("envFrom") or []:
         env |= await _env_from(entry, source)
     own: dict[str, str] = {}

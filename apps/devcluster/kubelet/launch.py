@@ -20,6 +20,7 @@ import ctypes
 import marshal
 import os
 import sys
+from _stat import S_IFBLK, S_IFMT, S_IFSOCK
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
     0x00020000,
@@ -34,8 +35,20 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}.get(os.uname().machine, 155)
 
+PR_CAPBSET_DROP = 24
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+
 # Fresh in every container, so never taken over from the host.
 OWN_TOP_LEVEL = ("/proc", "/tmp", "/old_root", "/lost+found")  # noqa: S108 the container's own /tmp
+# Raw memory and disks, other programs' shared memory, and the doors of container runtimes and users' sessions.
+KEPT_BACK = frozenset(
+    [f"/dev/{name}" for name in ("mem", "kmem", "port", "kmsg", "mapper", "shm", "mqueue")]
+    + [f"/run/{name}" for name in ("containerd", "crio", "docker", "podman", "user", "credentials")]
+)
+# What a runtime leaves root by default, less making devices and raw sockets: no cgroup guards the host's devices
+# here, and the network is the host's. chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+# net_bind_service, sys_chroot, audit_write, setfcap.
+CAPABILITIES = frozenset((0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 29, 31))
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,6 +74,24 @@ def die_with_parent():
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def drop_capabilities():
+    """Keep a container's capabilities only: with the host's, it could unmount what hides the data folder."""
+    for number in range(64):
+        if number not in CAPABILITIES:
+            libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+    kept = sum(1 << number for number in CAPABILITIES)
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
+    _check(libc.capset(header, data), "capset")
+
+
+def read_only(path):
+    """Make a bind mount and all below it read-only; before Linux 5.12 only the mount itself."""
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    result = libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), AT_RECURSIVE, attributes, 32)
+    if result != 0:
+        try_to(mount, None, path, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
 def unshare(spec):
     """Leave the host's namespaces; without root, first become root of a user namespace."""
     flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
@@ -79,16 +110,15 @@ def resolved(path):
     return os.path.realpath(path)
 
 
-def owned_folders(mounts):
+def owned_folders(targets):
     """The host folders that must be ours, since a mount point inside them does not exist on the host.
 
     A mount point cannot be created inside a bind mount without creating it on the host, so such a folder
     becomes an own folder with the host's entries bound into it one by one.
     """
-    owned = {"/"}
-    for item in mounts:
-        path = os.path.dirname(item["target"]) if os.path.exists(item["target"]) else item["target"]
-        if os.path.exists(item["target"]):
+    owned = {"/", "/dev", "/run"}
+    for path in targets:
+        if os.path.exists(path):
             continue
         while not os.path.isdir(path):
             path = os.path.dirname(path)
@@ -99,10 +129,11 @@ def owned_folders(mounts):
 
 
 def fill(root, folder, owned):
-    """Show the host's `folder` inside the new root."""
+    """Show the host's `folder` inside the new root, read-only but for devices."""
     for entry in os.scandir(folder):
         path = entry.path
-        if path in OWN_TOP_LEVEL:
+        kind = S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+        if path in OWN_TOP_LEVEL or path in KEPT_BACK or kind in (S_IFBLK, S_IFSOCK):
             continue
         target = root + path
         if entry.is_symlink():
@@ -113,14 +144,18 @@ def fill(root, folder, owned):
         elif entry.is_dir(follow_symlinks=False):
             os.mkdir(target)
             mount(path, target, flags=MS_BIND | MS_REC)
+            if folder != "/dev":
+                read_only(target)
         else:
-            try_to(show_file, path, target)  # A socket or file that may not be bound is no loss.
+            try_to(show_file, path, target)  # A file that may not be bound is no loss.
 
 
 def show_file(path, target):
     """Bind one file of the host into the new root."""
     os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     mount(path, target, flags=MS_BIND)
+    if not path.startswith("/dev/"):
+        read_only(target)
 
 
 def try_to(call, *arguments, **options):
@@ -156,8 +191,12 @@ def build_root(spec):
     own_tmp = root + "/tmp"  # noqa: S108 the container's own
     os.mkdir(root + "/proc")
     os.mkdir(own_tmp)
-    fill(root, "/", owned_folders(mounts))
+    fill(root, "/", owned_folders([spec["cwd"], *(item["target"] for item in mounts)]))
     mount(spec["tmp"], own_tmp, flags=MS_BIND)
+    if os.path.isdir(root + "/var/tmp"):  # noqa: S108
+        mount(spec["tmp"], root + "/var/tmp", flags=MS_BIND)  # noqa: S108
+    os.mkdir(root + "/dev/shm")  # noqa: S108
+    mount("shm", root + "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=64m")  # noqa: S108 a runtime's size
     sources = [(item, os.open(item["source"], os.O_PATH | os.O_CLOEXEC)) for item in mounts]
     for hidden in spec["hidden"]:
         if os.path.isdir(root + hidden):
@@ -180,7 +219,13 @@ def execute(spec):
     argv, env = spec["argv"], spec["env"]
     try:
         if spec["isolated"]:  # Without isolation this would leave folders on the host.
+            drop_capabilities()
             try_to(os.makedirs, spec["cwd"], exist_ok=True)
+        if spec["tty"]:
+            import fcntl
+            import termios
+
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.chdir(spec["cwd"])
     except OSError as error:
         return f"mkdir {spec['cwd']}: {error.strerror.lower()}: unknown"
@@ -210,6 +255,7 @@ def pause(status_fd):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setsid()
         return
+    drop_capabilities()
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(command, number))
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Without a handler the kernel shields PID 1 from its own container.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -251,19 +297,23 @@ def run_inner(spec, status_fd):
     os._exit(127)
 
 
-def enter(spec):
+def enter(spec, status_fd):
     """Run a command inside a running container: join its namespaces one by one, the user namespace first."""
     base = f"/proc/{spec['enter']}/ns"
     names = (["user"] if spec["user_namespace"] else []) + ["ipc", "uts", "pid", "mnt"]
     descriptors = [os.open(f"{base}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    groups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in spec["cgroups"]]
     for descriptor in descriptors:
         _check(libc.setns(descriptor, 0), "setns")
     pid = os.fork()  # A PID namespace is entered by children only.
     if pid == 0:
         die_with_parent()
-        sys.stderr.write((execute(spec) or "") + "\n")
-        os._exit(126)
-    end_with(os.waitpid(pid, 0)[1])
+        os.setsid()
+        for group in groups:
+            os.write(group, b"0")
+        os.write(status_fd, f"error {execute(spec)}\n".encode())
+        os._exit(127)
+    return pid
 
 
 def main():
@@ -272,8 +322,6 @@ def main():
     with open(sys.argv[1], "rb") as file:
         spec = marshal.load(file)  # noqa: S302 written by our own process, 0600; json costs milliseconds more
     os.unlink(sys.argv[1])  # It holds secrets: gone before the container's code runs.
-    if spec.get("enter"):
-        enter(spec)
     status_fd = spec["status_fd"]
     os.set_inheritable(status_fd, False)
     os.setsid()
@@ -281,11 +329,14 @@ def main():
         os.write(status_fd, f"pid {os.getpid()}\n".encode())
         run_inner(spec, status_fd)
     try:
-        unshare(spec)
+        if spec["enter"]:
+            pid = enter(spec, status_fd)
+        else:
+            unshare(spec)
+            pid = os.fork()
     except OSError as error:
         os.write(status_fd, f"error {error}\n".encode())
         os._exit(127)
-    pid = os.fork()
     if pid == 0:
         run_inner(spec, status_fd)
     os.write(status_fd, f"pid {pid}\n".encode())

@@ -1,13 +1,15 @@
 """Log files in the CRI format, one per container run: `2026-01-31T10:00:00.123456789Z stdout F text`.
 
 Source: the kubelet's CRI logging design and kuberuntime/logs. Lines above 16 KiB are written as partial
-records (`P`) closed by a full one (`F`) and read back whole; like the kubelet, `tailLines` counts records.
+records (`P`) closed by a full one (`F`) and read back whole; like the kubelet, `tailLines` counts records,
+and only the current file is ever read: what was rotated away stays on the disk but out of reach.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ class LogFile:
         self.path = path
         self.closed = False
         self._file: BinaryIO = path.open("ab", buffering=0)
+        self._rotations = 0
         self._rest = {b"stdout": b"", b"stderr": b""}
         self._changed = asyncio.Event()
 
@@ -60,6 +63,19 @@ class LogFile:
             while view:  # An unbuffered write may be short.
                 view = view[self._file.write(view) :]
             self.wake()
+
+    def rotate(self, max_bytes: int, max_files: int) -> None:
+        """Where the file is larger, set it aside and begin anew; `max_files` stay, the new one among them."""
+        if self.closed or self._file.tell() <= max_bytes:
+            return
+        self._file.close()
+        self._rotations += 1
+        self.path.rename(f"{self.path}.{self._rotations:06}")
+        self._file = self.path.open("ab", buffering=0)
+        old = sorted(self.path.parent.glob(f"{self.path.name}.*"))
+        for path in old[: max(0, len(old) - max_files + 1)]:
+            path.unlink()
+        self.wake()
 
     def wake(self) -> None:
         """Let followers look again."""
@@ -152,7 +168,8 @@ async def read_log(path: Path, options: LogOptions, live: LogFile | None = None)
         return
     renderer = _Renderer(options)
     rest = b""
-    with path.open("rb") as file:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
         if options.tail_lines is not None:
             file.seek(_tail_offset(path, options.tail_lines))
         while renderer.left != 0:
@@ -163,6 +180,9 @@ async def read_log(path: Path, options: LogOptions, live: LogFile | None = None)
                 if data := renderer.render(records):
                     yield data
                 await asyncio.sleep(0)
+            elif options.follow and path.exists() and not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                stack.close()  # Rotated, and the old file is read to its end: files between the two are lost.
+                file = stack.enter_context(path.open("rb"))
             elif ended or not options.follow:
                 return
             else:
@@ -177,3 +197,11 @@ def last_bytes(path: Path, lines: int = 80, limit: int = 2048) -> str:
     data = path.read_bytes()[_tail_offset(path, lines) :]
     text = _Renderer(LogOptions()).render(data.split(b"\n")[:-1])
     return text[-limit:].decode(errors="replace")
+
+
+def drop_logs(folder: Path, *, before: int) -> None:
+    """Like the kubelet, keep the logs of the current run and the one before it."""
+    for path in folder.glob("*.log*"):
+        number = path.name.split(".")[0]
+        if number.isdigit() and int(number) < before:
+            path.unlink()

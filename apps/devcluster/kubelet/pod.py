@@ -44,12 +44,23 @@ class PodWorker:
         self._conditions: list[Object] = list(status.get("conditions") or [])
         self._start_time = status.get("startTime") or now()
         self._written: Object = {}
+        self._final: Object | None = None
         self._lock = asyncio.Lock()
         self._gone = False
         self._kill_at: float | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self.runner: Runner | None = None
         self.supervisors: dict[str, Supervisor] = {}
+
+    @property
+    def node(self) -> str:
+        """The name of the node it is bound to."""
+        return str(self.pod["spec"]["nodeName"])
+
+    @property
+    def lost(self) -> bool:
+        """Whether its node is cut off: nothing is told then, what it does stays its own."""
+        return self.node in self.context.lost
 
     @staticmethod
     def _slot(container: Object, status: Object, *, init: bool) -> Slot:
@@ -68,7 +79,7 @@ class PodWorker:
                         "finishedAt": now(),
                         "containerID": slot.container_id,
                     }
-                    died["message"] = "The devcluster that ran this container has stopped."
+                    died["message"] = "The node that ran this container has stopped."
                     slot.state = {"terminated": died | {"startedAt": running.get("startedAt")}}
         if not slot.state:
             slot.state = {"waiting": {"reason": "PodInitializing" if init else "ContainerCreating"}}
@@ -97,9 +108,14 @@ class PodWorker:
                     self.supervisors[slot.name].stop()
 
     def vanish(self) -> None:
-        """The object is gone: nothing more to report, nothing to wait for."""
+        """The object is gone, or the machine: nothing more to report, nothing to wait for."""
         self._gone = True
+        self._kill_all()
         self.stop(0)
+
+    def doubt(self) -> None:
+        """Others may have written our status while we were cut off: the next `publish` does, whatever we know."""
+        self._written = {}
 
     def _kill_all(self) -> None:
         for supervisor in self.supervisors.values():
@@ -184,9 +200,8 @@ class PodWorker:
         folder = self.context.pod_folder(self.uid)
         folder.mkdir(parents=True, exist_ok=True)
         self.pod_ip = self.context.addresses.take()
-        node = self.context.nodes[self.pod["spec"]["nodeName"]]
-        name, allocatable = node["metadata"]["name"], node["status"]["allocatable"]
-        facts = PodFacts(self.pod, self.pod_ip, HOST_IP, name, allocatable)
+        node = self.context.nodes[self.node]
+        facts = PodFacts(self.pod, self.pod_ip, HOST_IP, self.node, node["status"]["allocatable"])
         volumes, delay = PodVolumes(self.context.client, facts, folder), MOUNT_RETRY_SECONDS[0]
         while not self.stopping.is_set():
             try:
@@ -224,6 +239,9 @@ class PodWorker:
 
     async def confirm_deletion(self) -> None:
         """Tell the API that nothing runs any more, so that the object may go."""
+        await self.publish()
+        if self.lost:
+            return
         meta = self.pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
         with contextlib.suppress(ApiError, aiohttp.ClientError, OSError):
@@ -235,14 +253,18 @@ class PodWorker:
         """An Event about the pod or one of its containers."""
         part = "initContainers" if slot and slot.init else "containers"
         path = f"spec.{part}{{{slot.name}}}" if slot else None
-        host = self.pod["spec"]["nodeName"]
-        self.context.recorder.tell(self.pod, reason, message, kind="Pod", warning=warning, field_path=path, host=host)
+        if not self.lost:
+            told = {"warning": warning, "field_path": path, "host": self.node}
+            self.context.recorder.tell(self.pod, reason, message, kind="Pod", **told)
 
     async def publish(self, final: Object | None = None) -> None:
         """Write the status if it changed; the order of writes is the order of calls."""
         async with self._lock:
-            status = self._status(final)
-            if self._gone or status == self._written:
+            self._final = final or self._final
+            if self.finished and self._final is None:
+                return  # It ended in an earlier run, which has told everything.
+            status = self._status(self._final)
+            if self._gone or self.lost or status == self._written:
                 return
             meta = self.pod["metadata"]
             body = {"metadata": {"uid": self.uid}, "status": UNSET | status}

@@ -1,47 +1,67 @@
-"""Startup, readiness and liveness probes: exec, httpGet and tcpSocket."""
+"""Startup, readiness and liveness probes, and lifecycle hooks: exec, httpGet, tcpSocket, sleep."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
 from apps.devcluster.client import Object
+from apps.devcluster.kubelet.process import StartError
 
-Exec = Callable[[list[str], float], Awaitable[int]]
+Exec = Callable[[list[str], float], Awaitable[tuple[int, bytes]]]
+NO_GRPC = "grpc probes are not supported by the development cluster; use exec, httpGet or tcpSocket"
+HOOK_SECONDS = 3600.0
+
+
+class Owner(Protocol):
+    """Who is told what the probes found."""
+
+    async def on_ready(self, ready: bool) -> None: ...
+    def on_unhealthy(self, kind: str, text: str) -> None: ...
+    async def on_failed(self, kind: str, grace: float | None) -> None: ...
 
 
 def _port(container: Object, port: str | int) -> int:
     if isinstance(port, int) or str(port).isdigit():
         return int(port)
     named = {item.get("name"): item["containerPort"] for item in container.get("ports") or []}
+    if port not in named:
+        raise OSError(f'couldn\'t find port "{port}" in the container')
     return named[port]
 
 
-async def check(probe: dict[str, Any], container: Object, address: str, execute: Exec) -> bool:
-    """Ask once; anything but a clear yes within the timeout is a no."""
-    timeout = probe.get("timeoutSeconds") or 1
+async def act(action: dict[str, Any], container: Object, address: str, execute: Exec, seconds: float) -> str:
+    """Do what a probe or hook says; empty where it went well, else why not."""
     try:
-        async with asyncio.timeout(timeout):
-            if "exec" in probe:
-                return await execute(probe["exec"]["command"], timeout) == 0
-            if "httpGet" in probe:
-                return await _http(probe["httpGet"], container, address)
-            target = probe["tcpSocket"]
+        async with asyncio.timeout(seconds):
+            if "exec" in action:
+                code, output = await execute(action["exec"].get("command") or [], seconds)
+                return "" if code == 0 else output.decode(errors="replace").strip() or f"exit code {code}"
+            if "httpGet" in action:
+                return await _http(action["httpGet"], container, address)
+            if "sleep" in action:
+                await asyncio.sleep(action["sleep"]["seconds"])
+                return ""
+            if "tcpSocket" not in action:
+                return NO_GRPC
+            target = action["tcpSocket"]
             host = target.get("host") or address
             _, writer = await asyncio.open_connection(host, _port(container, target["port"]))
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-            return True
-    except (TimeoutError, OSError, KeyError, aiohttp.ClientError):
-        return False
+            return ""
+    except TimeoutError:
+        return f"timed out after {seconds:g}s"
+    except (OSError, StartError, ValueError, aiohttp.ClientError) as error:
+        return str(error) or repr(error)
 
 
-async def _http(target: dict[str, Any], container: Object, address: str) -> bool:
+async def _http(target: dict[str, Any], container: Object, address: str) -> str:
     scheme, port = (target.get("scheme") or "HTTP").lower(), _port(container, target["port"])
     url = f"{scheme}://{target.get('host') or address}:{port}/{(target.get('path') or '/').lstrip('/')}"
     headers = {item["name"]: item["value"] for item in target.get("httpHeaders") or []}
@@ -49,69 +69,58 @@ async def _http(target: dict[str, Any], container: Object, address: str) -> bool
         aiohttp.ClientSession() as session,
         session.get(url, headers=headers, ssl=False, allow_redirects=False) as response,
     ):
-        return 200 <= response.status < 400
+        good = 200 <= response.status < 400
+        return "" if good else f"HTTP probe failed with statuscode: {response.status}"
+
+
+async def run_hook(hook: dict[str, Any], container: Object, address: str, execute: Exec, seconds: float | None) -> str:
+    """Run a lifecycle hook to its end; why it failed, or empty."""
+    return await act(hook, container, address, execute, HOOK_SECONDS if seconds is None else seconds)
 
 
 class Prober:
-    """Runs one container's probes: `on_ready(bool)` on changes, `on_failed(kind)` when the container must
-    go.
-    """
+    """Runs one container's probes and tells its owner."""
 
-    def __init__(
-        self,
-        container: Object,
-        address: str,
-        execute: Exec,
-        on_ready: Callable[[bool], Awaitable[None]],
-        on_failed: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._container, self._address, self._execute = container, address, execute
-        self._on_ready, self._on_failed = on_ready, on_failed
+    def __init__(self, container: Object, address: str, execute: Exec, owner: Owner) -> None:
+        self._container, self._address, self._execute, self._owner = container, address, execute, owner
 
     async def run(self) -> None:
         """Startup first; then readiness and liveness side by side."""
-        startup = self._container.get("startupProbe")
-        if startup and not await self._until_failed_or(startup, first_success=True):
-            await self._on_failed("Startup")
+        if self._container.get("startupProbe") and not await self._holds("startup"):
             return
-        tasks = []
-        if self._container.get("readinessProbe"):
-            tasks.append(self._readiness(self._container["readinessProbe"]))
-        else:
-            await self._on_ready(True)
-        if self._container.get("livenessProbe"):
-            tasks.append(self._liveness(self._container["livenessProbe"]))
-        await asyncio.gather(*tasks)
+        if not self._container.get("readinessProbe"):
+            await self._owner.on_ready(True)
+        kinds = [kind for kind in ("readiness", "liveness") if self._container.get(f"{kind}Probe")]
+        await asyncio.gather(*(self._readiness() if kind == "readiness" else self._holds(kind) for kind in kinds))
 
-    async def _ask(self, probe: dict[str, Any]) -> bool:
-        return await check(probe, self._container, self._address, self._execute)
+    async def _ask(self, kind: str, probe: dict[str, Any]) -> bool:
+        seconds = probe.get("timeoutSeconds") or 1
+        text = await act(probe, self._container, self._address, self._execute, seconds)
+        if text:
+            self._owner.on_unhealthy(kind.capitalize(), text)
+        return not text
 
-    async def _until_failed_or(self, probe: dict[str, Any], *, first_success: bool) -> bool:
-        """True at the first success (if asked for), False after `failureThreshold` failures in a row."""
-        failures = 0
+    async def _holds(self, kind: str) -> bool:
+        """False, and told, after `failureThreshold` failures in a row; startup is content with one success."""
+        probe, failures = self._container[f"{kind}Probe"], 0
         await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
         while failures < (probe.get("failureThreshold") or 3):
-            if await self._ask(probe):
-                failures = 0
-                if first_success:
-                    return True
-            else:
-                failures += 1
+            good = await self._ask(kind, probe)
+            if good and kind == "startup":
+                return True
+            failures = 0 if good else failures + 1
             await asyncio.sleep(probe.get("periodSeconds") or 10)
+        await self._owner.on_failed(kind.capitalize(), probe.get("terminationGracePeriodSeconds"))
         return False
 
-    async def _liveness(self, probe: dict[str, Any]) -> None:
-        await self._until_failed_or(probe, first_success=False)
-        await self._on_failed("Liveness")
-
-    async def _readiness(self, probe: dict[str, Any]) -> None:
-        ready, row = False, 0
+    async def _readiness(self) -> None:
+        probe, ready, row = self._container["readinessProbe"], False, 0
         await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
         while True:
-            answer = await self._ask(probe)
+            answer = await self._ask("readiness", probe)
             row = row + 1 if answer != ready else 0
             needed = (probe.get("failureThreshold") or 3) if ready else (probe.get("successThreshold") or 1)
             if row >= needed:
                 ready, row = answer, 0
-                await self._on_ready(ready)
+                await self._owner.on_ready(ready)
             await asyncio.sleep(probe.get("periodSeconds") or 10)

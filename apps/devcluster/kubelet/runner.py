@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,8 +14,8 @@ from apps.devcluster.kubelet import hosts
 from apps.devcluster.kubelet.container import ContainerRun
 from apps.devcluster.kubelet.context import NodeContext
 from apps.devcluster.kubelet.fields import PodFacts
-from apps.devcluster.kubelet.logs import LogFile
-from apps.devcluster.kubelet.sandbox import ContainerSpec, Mount
+from apps.devcluster.kubelet.logs import LogFile, drop_logs
+from apps.devcluster.kubelet.sandbox import HOME, SHARED_LOOPBACK, ContainerSpec, Mount
 from apps.devcluster.kubelet.status import Slot
 from apps.devcluster.kubelet.volumes import PodVolumes
 from apps.devcluster.quantities import parse
@@ -78,17 +79,19 @@ class Runner:
         namespace = pod["metadata"]["namespace"]
         check_image(container["image"], container.get("imagePullPolicy", ""), context.denied_images)
         source = environment.Source(context.client, namespace)
-        links: dict[str, str] = {}
+        links: dict[str, str] = {"PATH": f"{context.programs}:{environment.PATH}"} if context.programs else {}
         if pod["spec"].get("enableServiceLinks", True):
             services = context.services.of_namespace(namespace)
-            links = environment.service_env(services, context.api_host, context.api_port)
+            links |= environment.service_env(services, context.api_host, context.api_port)
         hostname = hosts.hostname(pod)
         env = await environment.build_env(self.facts, container, source, links, hostname)
+        if container.get("tty"):
+            env.setdefault("TERM", "xterm")
         argv = [environment.expand(text, env) for text in container.get("command") or []]
         argv += [environment.expand(text, env) for text in container.get("args") or []]
         mounts = [*self.volumes.mounts(container, env), *self._own_mounts(slot)]
-        limit = memory_limit(container)
-        memory = context.cgroups.memory(f"{pod['metadata']['uid']}-{slot.name}", limit) if limit else None
+        name = f"{pod['metadata']['uid']}-{slot.name}"
+        groups = context.cgroups.limited(name, memory_limit(container), cpu_limit(container))
         spec = ContainerSpec(
             argv=argv if container.get("command") else [],
             env=env,
@@ -96,19 +99,37 @@ class Runner:
             hostname=hostname,
             tmp=str(self._tmp(slot)),
             mounts=mounts,
-            cgroups=[memory.procs] if memory else [],
+            cgroups=[group.procs for group in groups],
             shared_processes=bool(pod["spec"].get("shareProcessNamespace")),
+            stdin=bool(container.get("stdin")),
+            stdin_once=bool(container.get("stdinOnce")),
+            tty=bool(container.get("tty")),
         )
-        peers = hosts.peer_names(context.slices.of_namespace(namespace))
+        own_addresses = sys.platform == "linux"  # Elsewhere nothing but 127.0.0.1 can be listened on.
+        services = [s["spec"].get("clusterIP") for s in context.services.items.values()] if own_addresses else []
+        peers = {
+            name: address if address in services else SHARED_LOOPBACK
+            for address, names in self._peers()
+            for name in names
+        }
+        adapted, swap = context.sandbox.adapt(spec, peers)
+        drop_logs(self.folder / slot.name, before=slot.restarts - 1)
         log = LogFile(self.log_path(slot, slot.restarts))
-        return ContainerRun(context.sandbox, context.sandbox.adapt(spec, peers), log, context.pid_dir, memory)
+        return ContainerRun(context.sandbox, adapted, log, context.pid_dir, groups, swap)
 
     def _own_mounts(self, slot: Slot) -> list[Mount]:
         message = self.termination_path(slot)
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_bytes(b"")
         target = slot.spec.get("terminationMessagePath") or TERMINATION_LOG
-        return [Mount(str(message), target), Mount(str(self.folder / "hosts"), "/etc/hosts")]
+        own = [Mount(str(message), target), Mount(str(self.folder / "hosts"), "/etc/hosts")]
+        if self.context.sandbox.isolated:
+            home = message.with_name("home")
+            home.mkdir(exist_ok=True)
+            own.insert(0, Mount(str(home), HOME))
+        if programs := self.context.programs:
+            own.append(Mount(programs, programs, True))
+        return own
 
     def _tmp(self, slot: Slot) -> Path:
         path = self.folder / slot.name / "tmp"
@@ -117,12 +138,21 @@ class Runner:
         return path
 
     def write_hosts(self) -> None:
-        """Bring the pod's hosts file up to date with the services of its namespace."""
-        slices = self.context.slices.of_namespace(self.facts.pod["metadata"]["namespace"])
-        hosts.write(self.folder / "hosts", self.facts.pod, self.facts.pod_ip, slices)
+        """Bring the pod's hosts file up to date with the services."""
+        hosts.write(self.folder / "hosts", self.facts.pod, self.facts.pod_ip, self._peers())
+
+    def _peers(self) -> list[tuple[str, list[str]]]:
+        services, slices = self.context.services.items.values(), self.context.slices.items.values()
+        return hosts.addresses(services, slices, self.facts.pod["metadata"]["namespace"])
 
 
 def memory_limit(container: Object) -> int | None:
     """The memory limit in bytes, if there is one."""
     quantity = ((container.get("resources") or {}).get("limits") or {}).get("memory")
     return int(parse(quantity)) if quantity else None
+
+
+def cpu_limit(container: Object) -> float | None:
+    """The processor limit in cores, if there is one."""
+    quantity = ((container.get("resources") or {}).get("limits") or {}).get("cpu")
+    return float(parse(quantity)) if quantity else None

@@ -13,16 +13,19 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 LAUNCHER = str(Path(__file__).with_name("launch.py"))
 SHARED_LOOPBACK = "127.0.0.1"
+# A container's own, as in a real one; the host's may hold credentials.
+HOME = os.path.expanduser("~") if os.path.expanduser("~").strip("/~") else "/root"
 MAPPED_WARNING = (
     "Containers are not isolated on this host: mount paths in commands, arguments and environment are "
-    "replaced by folders, and peers' names by 127.0.0.1. Linux as root or with user namespaces isolates."
+    "replaced by folders, and peers' names by 127.0.0.1; a pod can read other pods' volumes and this cluster's "
+    "credentials. Linux as root or with user namespaces isolates."
 )
 
 
@@ -47,6 +50,9 @@ class ContainerSpec:
     mounts: list[Mount] = field(default_factory=list)
     cgroups: list[str] = field(default_factory=list)
     shared_processes: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Sandbox:
             "mounts": [vars(mount) for mount in self._visible_interpreter() + spec.mounts],
             "cgroups": spec.cgroups,
             "shared_processes": spec.shared_processes,
+            "tty": spec.tty,
             "isolated": self.isolated,
             "user_namespace": self.user_namespace,
             "root": str(run / "root"),
@@ -121,25 +128,28 @@ class Sandbox:
 
     @staticmethod
     def _visible_interpreter() -> list[Mount]:
-        """An interpreter that lives under /tmp would vanish behind the container's own /tmp."""
-        prefixes = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix)}
-        return [Mount(path, path, True) for path in prefixes if path.startswith("/tmp/")]  # noqa: S108
+        """An interpreter under /tmp or the home folder would vanish behind the container's own."""
+        given = (sys.prefix, sys.base_prefix)
+        prefixes = {*given, *map(os.path.realpath, given)}
+        covered = ("/tmp/", HOME + "/")  # noqa: S108
+        return [Mount(os.path.realpath(path), path, True) for path in sorted(prefixes) if path.startswith(covered)]
 
-    def adapt(self, spec: ContainerSpec, peers: list[str]) -> ContainerSpec:
-        """In mapped mode, rewrite paths and peers' names; otherwise the spec as it is."""
+    def adapt(self, spec: ContainerSpec, peers: dict[str, str]) -> tuple[ContainerSpec, Callable[[str], str]]:
+        """In mapped mode, rewrite paths and peers' names; otherwise the spec as it is. Also how to rewrite."""
         if self.isolated:
-            return spec
-        swap = _Rewriter(spec.mounts, peers)
+            return spec, str
+        swap = Rewriter(spec.mounts, peers)
         env = {name: value if name == "PATH" else swap(value) for name, value in spec.env.items()}
-        return replace(spec, argv=[swap(text) for text in spec.argv], env=env, cwd=swap(spec.cwd), mounts=[])
+        argv = [swap(text) for text in spec.argv]
+        return replace(spec, argv=argv, env=env, cwd=swap(spec.cwd), mounts=[]), swap
 
 
-class _Rewriter:
+class Rewriter:
     """Replaces mount paths and peers' names in a text, the longest first and only as whole words."""
 
-    def __init__(self, mounts: list[Mount], peers: list[str]) -> None:
+    def __init__(self, mounts: list[Mount], peers: dict[str, str]) -> None:
         paths = {mount.target.rstrip("/"): mount.source for mount in mounts if mount.target != "/"}
-        self._pairs = paths | dict.fromkeys(peers, SHARED_LOOPBACK)
+        self._pairs = paths | peers
         # A name may follow a slash (http://NAME), the beginning of a path may not.
         kinds = ((r"[\w.\-/]", paths), (r"[\w.\-]", peers))
         choices = [rf"(?<!{before})(?:{_any_of(keys)})" for before, keys in kinds if keys]

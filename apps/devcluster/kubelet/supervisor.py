@@ -8,10 +8,11 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from apps.devcluster.kubelet.container import ContainerRun, Exit, StartError
+from apps.devcluster.kubelet.container import ContainerRun, Exit
 from apps.devcluster.kubelet.env import ConfigError
 from apps.devcluster.kubelet.logs import last_bytes
-from apps.devcluster.kubelet.probes import Prober
+from apps.devcluster.kubelet.probes import Prober, run_hook
+from apps.devcluster.kubelet.process import StartError
 from apps.devcluster.kubelet.runner import NO_COMMAND, RUNTIME_PREFIX, ImageError, Runner, memory_limit
 from apps.devcluster.kubelet.status import Slot
 from apps.devcluster.kubelet.volumes import MountError
@@ -159,18 +160,17 @@ class Supervisor:
         self.run_now, slot.container_id = run, container_id
         worker.tell("Started", "Container started", slot=slot)
         limit = memory_limit(slot.spec)
-        enforced = worker.context.cgroups.available
+        enforced = worker.context.cgroups.enforces("memory")
         worker.context.usage.add(worker.uid, slot.name, run, limit, enforced=enforced)
         slot.state = {"running": {"startedAt": rfc3339(run.started_at)}}
         slot.started = not slot.spec.get("startupProbe")
         slot.ready = slot.started and not slot.spec.get("readinessProbe") and (not slot.init or slot.sidecar)
         if any(slot.spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")):
-            prober = Prober(slot.spec, worker.pod_ip, run.execute, self._on_ready, self._on_probe_failed)
+            prober = Prober(slot.spec, worker.pod_ip, run.execute, self)
             self._probes = asyncio.create_task(prober.run())
         if slot.started:
             self.up.set()
-        if hook := ((slot.spec.get("lifecycle") or {}).get("postStart") or {}).get("exec"):
-            await run.execute(hook["command"], 60)
+        await self._hook("postStart", run, None)
         if self._stopped:  # The wish to stop came while the launcher was at work.
             self.stop()
         await worker.publish()
@@ -184,16 +184,24 @@ class Supervisor:
 
     # -- while it runs
 
-    async def _on_ready(self, ready: bool) -> None:
+    async def on_ready(self, ready: bool) -> None:
+        """A readiness probe changed its mind, or the startup probe was content."""
         self.slot.ready, self.slot.started = ready, True
         self.up.set()
         await self._worker.publish()
 
-    async def _on_probe_failed(self, kind: str) -> None:
+    def on_unhealthy(self, kind: str, text: str) -> None:
+        """One answer of a probe was no."""
+        self._worker.tell("Unhealthy", f"{kind} probe failed: {text}", slot=self.slot, warning=True)
+
+    async def on_failed(self, kind: str, grace: float | None) -> None:
+        """A startup or liveness probe has given up: the container is restarted."""
         text = f"Container {self.slot.name} failed {kind.lower()} probe, will be restarted"
         self._worker.tell("Killing", text, slot=self.slot)
-        grace = self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
+        if grace is None:
+            grace = self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
         if self.run_now:
+            await self._hook("preStop", self.run_now, grace)
             self.run_now.terminate()
             await asyncio.sleep(grace)
             self.kill()
@@ -209,9 +217,22 @@ class Supervisor:
         task.add_done_callback(self._hooks.discard)
 
     async def _stop(self, run: ContainerRun) -> None:
-        if hook := ((self.slot.spec.get("lifecycle") or {}).get("preStop") or {}).get("exec"):
-            await run.execute(hook["command"], self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        grace = self._worker.pod["spec"].get("terminationGracePeriodSeconds", 30)
+        await self._hook("preStop", run, grace)
         run.terminate()
+
+    async def _hook(self, kind: str, run: ContainerRun, seconds: float | None) -> None:
+        """Run a lifecycle hook; one that fails is told, and after `postStart` ends its container."""
+        hook = (self.slot.spec.get("lifecycle") or {}).get(kind)
+        if not hook:
+            return
+        text = await run_hook(hook, self.slot.spec, self._worker.pod_ip, run.execute, seconds)
+        if not text:
+            return
+        name = kind[0].upper() + kind[1:]
+        self._worker.tell(f"Failed{name}Hook", f"{name}Hook failed: {text}", slot=self.slot, warning=True)
+        if kind == "postStart":
+            run.kill()
 
     def kill(self) -> None:
         """SIGKILL at once."""

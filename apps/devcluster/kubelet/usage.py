@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import psutil
 
 from apps.devcluster.kubelet.container import ContainerRun
+from apps.devcluster.kubelet.process import descendants
 
 SAMPLE_SECONDS = 1.0
 # Where the kernel does not enforce memory limits, look more often: a hog doubles quickly.
@@ -28,6 +27,7 @@ class Sample:
     cpu_seconds: float
     nanocores: int = 0
     memory_bytes: int = 0
+    taken: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -38,22 +38,6 @@ class _Watched:
     sample: Sample | None = None
 
 
-def _descendants(pid: int) -> list[int]:
-    """The tree below and with `pid`; on Linux from /proc's children lists, which costs no walk over all
-    processes.
-    """
-    if sys.platform != "linux":
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    found, todo = [], [pid]
-    while todo:
-        current = todo.pop()
-        found.append(current)
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{current}/task").iterdir():
-                todo += map(int, (task / "children").read_text().split())
-    return found
-
-
 def measure(pid: int, *, paused: bool = False) -> tuple[float, int]:
     """CPU seconds so far (with those of children that ended) and resident bytes of a tree.
 
@@ -61,7 +45,7 @@ def measure(pid: int, *, paused: bool = False) -> tuple[float, int]:
     """
     cpu, memory = 0.0, 0
     with contextlib.suppress(psutil.Error):
-        for number in _descendants(pid):
+        for number in descendants(pid):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(number)
                 own = not paused or number != pid

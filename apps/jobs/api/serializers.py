@@ -1,5 +1,6 @@
 """The wire form of jobs. Reading and submitting are two shapes on purpose."""
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,6 +9,7 @@ from rest_framework import serializers
 from apps.clusters.models import Cluster
 from apps.clusters.selectors import usable_clusters
 from apps.core.api.serializers import StrictSerializer
+from apps.jobs import debugging
 from apps.jobs.models import Attempt, Job, JobEvent, Pod
 from apps.jobtemplates import selectors as templates
 
@@ -63,6 +65,17 @@ class JobSerializer(serializers.ModelSerializer):
             "version", "priority", "resources", "cluster", "submitted_by", "submitted_at", "started_at", "finished_at",
         ]  # fmt: skip
 
+    @classmethod
+    def shown(cls, job: Job) -> dict[str, Any]:
+        """One job's wire form, by fields that are made once: making them anew costs twenty times as much."""
+        shape: dict[str, Any] = _shape(cls).to_representation(job)
+        return shape
+
+
+@cache
+def _shape(kind: type[JobSerializer]) -> JobSerializer:
+    return kind()
+
 
 class JobDetailSerializer(JobSerializer):
     """A job as its page shows it: also its parameters, attempts with pods, and timeline."""
@@ -70,10 +83,12 @@ class JobDetailSerializer(JobSerializer):
     attempts = AttemptSerializer(many=True, read_only=True)
     events = JobEventSerializer(many=True, read_only=True)
     rerun_of = serializers.SlugRelatedField(slug_field="uid", read_only=True)
+    debug_of = serializers.SlugRelatedField(slug_field="uid", read_only=True)
 
     class Meta(JobSerializer.Meta):
         fields = [
-            *JobSerializer.Meta.fields, "params", "max_retries", "time_limit_seconds", "rerun_of", "attempts", "events",
+            *JobSerializer.Meta.fields, "params", "max_retries", "time_limit_seconds", "rerun_of",
+            "is_debug", "debug_of", "attempts", "events",
         ]  # fmt: skip
 
 
@@ -124,6 +139,16 @@ class SubmitSerializer(StrictSerializer):
         if group is None:
             raise serializers.ValidationError({"resource_group": "No such resource group on that cluster."})
         return group
+
+
+class DebugSerializer(StrictSerializer):
+    seconds = serializers.IntegerField(
+        required=False,
+        default=debugging.USUAL_SECONDS,
+        min_value=debugging.SHORTEST_SECONDS,
+        max_value=debugging.LONGEST_SECONDS,
+        help_text="How long the session lasts, from its container's start.",
+    )
 
 
 class ManifestsSerializer(serializers.Serializer):

@@ -7,14 +7,14 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.jobs import preview, services
+from apps.jobs import debugging, preview, services
 from apps.jobs.models import Job
 from apps.projects.api.scoping import ProjectObjectViewSet, ProjectViewSet
 
 from .filters import JobFilter
-from .serializers import JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
+from .serializers import DebugSerializer, JobDetailSerializer, JobSerializer, ManifestsSerializer, SubmitSerializer
 
-RELATED = ("project", "cluster", "template_version__template", "submitted_by", "rerun_of")
+RELATED = ("project", "cluster", "template_version__template", "submitted_by", "rerun_of", "debug_of")
 ONE = Job.objects.select_related(*RELATED).defer("cluster__kubeconfig")  # it would be decrypted for nothing
 
 
@@ -37,7 +37,7 @@ class ProjectJobViewSet(ListModelMixin, ProjectViewSet):
         asked = {"project": self.project, "actor": request.user, **serializer.validated_data}
         if request.query_params.get("dry_run") in {"true", "1", "All"}:
             return Response(preview.as_answer(services.draft_job(**asked)))
-        return Response(JobSerializer(services.submit_job(**asked)).data, status=201)
+        return Response(JobSerializer.shown(services.submit_job(**asked)), status=201)
 
 
 class JobViewSet(ProjectObjectViewSet):
@@ -51,6 +51,7 @@ class JobViewSet(ProjectObjectViewSet):
         "manifests": "view_project",
         "stop": "stop_job",
         "rerun": "submit_job",
+        "debug": "debug_job",
         "destroy": "delete_job",
     }
 
@@ -61,13 +62,22 @@ class JobViewSet(ProjectObjectViewSet):
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         job = services.stop_job(job=self.get_object(), actor=request.user)
-        return Response(JobSerializer(job).data)
+        return Response(JobSerializer.shown(job))
 
     @extend_schema(request=None, responses={201: JobDetailSerializer})
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         job = services.rerun_job(job=self.get_object(), actor=request.user)
-        return Response(JobDetailSerializer(job).data, status=201)
+        return Response(JobDetailSerializer.shown(job), status=201)
+
+    @extend_schema(request=DebugSerializer, responses={201: JobDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def debug(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Start the job's container idle: a debug session, for terminals in the browser."""
+        serializer = DebugSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        job = debugging.debug_job(job=self.get_object(), actor=request.user, **serializer.validated_data)
+        return Response(JobDetailSerializer.shown(job), status=201)
 
     @extend_schema(responses=ManifestsSerializer)
     @action(detail=True, methods=["get"])

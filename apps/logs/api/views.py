@@ -1,6 +1,7 @@
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -12,14 +13,14 @@ from rest_framework.request import Request
 from apps.accounts.models import ApiToken
 from apps.accounts.selectors import may_still_connect
 from apps.jobs.models import Job
-from apps.logs import reading
+from apps.logs import reading, writers
 from apps.projects import access
 from apps.projects.api.scoping import ProjectObjectViewSet
 
-from .renderers import NdjsonRenderer, TextRenderer
+from .renderers import NdjsonRenderer, TextRenderer, ZipRenderer
 from .serializers import LogQuerySerializer
 
-NDJSON, TEXT = "application/x-ndjson", "text/plain"
+NDJSON, TEXT, ZIP = (each.media_type for each in (NdjsonRenderer, TextRenderer, ZipRenderer))
 ASK_AGAIN_SECONDS = 15.0
 
 
@@ -50,7 +51,7 @@ class JobLogViewSet(ProjectObjectViewSet):
     queryset = Job.objects.select_related("project")
     lookup_field = "uid"
     serializer_class = LogQuerySerializer
-    renderer_classes = [TextRenderer, NdjsonRenderer]
+    renderer_classes = [TextRenderer, NdjsonRenderer, ZipRenderer]
     pagination_class = None
     filter_backends = []
     project_permissions = {"retrieve": "view_project"}
@@ -60,38 +61,42 @@ class JobLogViewSet(ProjectObjectViewSet):
         parameters=[
             LogQuerySerializer,
             OpenApiParameter("since", OpenApiTypes.DATETIME, description="Only lines stamped at or after this time."),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description="Only lines stamped before this time."),
         ],
-        responses={(200, TEXT): OpenApiTypes.STR, (200, NDJSON): OpenApiTypes.STR},
+        responses={
+            (200, TEXT): OpenApiTypes.STR,
+            (200, NDJSON): OpenApiTypes.STR,
+            (200, ZIP): OpenApiTypes.BINARY,
+        },
     )
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Text, or with `Accept: application/x-ndjson` one JSON object a line. `follow` streams until the job ends."""
+        """Text; with `Accept: application/x-ndjson` one JSON object a line; or a zip file with a file per container.
+
+        `follow` streams until the job ends, each line once it is stored.
+        """
         job: Job = self.get_object()
         query = LogQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        is_ndjson = request.accepted_renderer.format == NdjsonRenderer.format
-        pages = reading.stream_log(
-            job_id=job.pk,
-            job_uid=job.uid,
-            choice=reading.Choice(
-                pod=asked.get("pod", ""),
-                container=asked.get("container", ""),
-                since=asked.get("since", b""),
-                tail=asked.get("tail"),
-            ),
-            follow=asked["follow"],
-            writer=reading.as_ndjson() if is_ndjson else reading.as_text(timestamps=asked["timestamps"]),
-        )
+        asked, renderer = query.validated_data, request.accepted_renderer
         response = StreamingHttpResponse(
-            while_allowed(pages, lambda: may_still_read(request, job)),
-            content_type=f"{NDJSON if is_ndjson else TEXT}; charset=utf-8",
+            while_allowed(self.pages(job, query), lambda: may_still_read(request, job)),
+            content_type=ZIP if renderer.format == ZipRenderer.format else f"{renderer.media_type}; charset=utf-8",
         )
         # What a job prints is text for people and nothing for browsers.
         response["X-Content-Type-Options"] = "nosniff"
         response["Cache-Control"] = "no-store"
         response["X-Accel-Buffering"] = "no"  # A proxy that buffers would hold a follow back.
-        if asked["download"]:
+        if asked["download"] or renderer.format == ZipRenderer.format:
             name = re.sub(r"[^a-z0-9-]", "-", job.name)[:63]
-            ending = "ndjson" if is_ndjson else "log"
-            response["Content-Disposition"] = f'attachment; filename="{name}-{str(job.uid)[:8]}.{ending}"'
+            name = f"{name}-{str(job.uid)[:8]}.{renderer.ending}"
+            response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
+
+    def pages(self, job: Job, query: LogQuerySerializer) -> AsyncGenerator[bytes, None]:
+        asked, choice = query.validated_data, query.choice
+        text = partial(writers.Text, timestamps=asked["timestamps"])
+        renderer = self.request.accepted_renderer
+        if renderer.format == ZipRenderer.format:
+            return reading.zip_log(job_id=job.pk, job_uid=job.uid, chosen=choice.chosen, form=text, ending="log")
+        form = writers.Ndjson() if renderer.format == NdjsonRenderer.format else text()
+        return reading.stream_log(job_id=job.pk, job_uid=job.uid, choice=choice, follow=asked["follow"], form=form)

@@ -4,6 +4,7 @@ Usage: python launch.py PARENT_PID SIGNAL NICE COMMAND… Linux tells the child 
 this process stays and looks. Standard library only: it starts in milliseconds, before any package is found.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -38,9 +39,18 @@ def guard(parent: int, farewell: int, command: list[str]) -> int:
         time.sleep(LOOK_EVERY_SECONDS)
 
 
+def be_nice(nice: int) -> None:
+    """Leave processor time to the others. Linux with autogroups shares it among sessions first, and each program here
+    is a session of its own: there the group's niceness counts and the process's own changes nothing (`man 7 sched`).
+    """
+    os.nice(nice)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:
+        autogroup.write(str(nice))
+
+
 def main() -> None:
     parent, farewell, nice, command = *map(int, sys.argv[1:4]), sys.argv[4:]
-    os.nice(nice)
+    be_nice(nice)
     if sys.platform == "linux":
         become(parent, farewell, command)
     sys.exit(guard(parent, farewell, command))

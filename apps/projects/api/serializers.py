@@ -14,7 +14,7 @@ class ProjectSerializer(StrictModelSerializer):
 
     class Meta:
         model = Project
-        fields = ["slug", "name", "description", "created_at", "updated_at"]
+        fields = ["slug", "name", "description", "log_retention_days", "created_at", "updated_at"]
         read_only_fields = ["slug", "created_at", "updated_at"]
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from apps.logs.collector import Warden
+from apps.core import heap
+from apps.logs.warden import Warden
 
 
 class Command(BaseCommand):
     help = "Follow the log of every container of every job into the log store, until SIGTERM or Ctrl-C."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        heap.settle()
         asyncio.run(_collect())
 
 

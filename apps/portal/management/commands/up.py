@@ -14,6 +14,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
+from apps.clusters.choices import Health
+from apps.clusters.models import Cluster
 from apps.core.errors import DomainError
 from apps.jobs.choices import FINISHED, JobStatus
 from apps.jobs.models import Job
@@ -85,13 +87,17 @@ class Command(BaseCommand):
         self._start_redis(supervisor)
         with self._step("Database"):
             _migrate()
-        supervisor.start(laptop.web(port))
-        supervisor.start(laptop.worker())
+        web = laptop.web(port)
+        for program in (*web, laptop.worker(), laptop.ticker()):
+            supervisor.start(program)
         with self._step("Built-in cluster" if embedded_cluster else "Cluster"):
             if embedded_cluster:
                 supervisor.wait_until_ready("devcluster")
-            _register_cluster(laptop.devcluster_kubeconfig() if embedded_cluster else Path(settings.CUBE_KUBECONFIG))
-        for program in (laptop.watcher(), laptop.collector(), laptop.beat()):
+            kubeconfig = laptop.devcluster_kubeconfig() if embedded_cluster else Path(settings.CUBE_KUBECONFIG)
+            cluster = _register_cluster(kubeconfig)
+        if cluster.health != Health.HEALTHY:
+            self._tell(f"  ! The cluster cannot be used yet; jobs wait for it. {cluster.health_message}")
+        for program in (laptop.watcher(), laptop.collector(), laptop.beat(), *laptop.shipper()):
             supervisor.start(program)
         self.first_job: int | None = None
         self.demo: demo.Demo | None = None
@@ -103,7 +109,7 @@ class Command(BaseCommand):
             call_command("install_templates", verbosity=0, stdout=StringIO())
         supervisor.check_stop()
         with self._step("Web and worker"):
-            supervisor.wait_until_ready("web", "worker")
+            supervisor.wait_until_ready(*(program.name for program in web), "worker")
         connection.close()
         self._summary()
 
@@ -187,10 +193,10 @@ def _migrate() -> None:
         raise StartFailed(f"The database cannot be used: {reason}. Check CUBE_DATABASE_URL.") from error
 
 
-def _register_cluster(kubeconfig: Path) -> None:
+def _register_cluster(kubeconfig: Path) -> Cluster:
     try:
-        laptop.register_cluster(kubeconfig)
-    except (DomainError, OSError) as error:
+        return laptop.register_cluster(kubeconfig)
+    except (DomainError, OSError, UnicodeDecodeError) as error:
         raise StartFailed(f"The cluster of {kubeconfig} cannot be used: {error}") from error
 
 

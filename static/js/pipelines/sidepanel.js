@@ -1,0 +1,76 @@
+// The panel of one task of a run: drawn by the server, fetched anew when the task moved on. The log in it is the job page's.
+import { mount as mountLog } from "cube/joblogs";
+import { fetchFragment } from "cube/refresh";
+
+export class SidePanel {
+  constructor(element, url) {
+    Object.assign(this, { element, url, shown: null, said: "", log: null, turn: 0, cameFrom: null });
+    element.addEventListener("click", (event) => event.target.closest("[data-panel-close]") && this.close());
+    element.addEventListener("keydown", (event) => event.key === "Escape" && !event.target.closest("input, [data-logview]") && this.close());
+    addEventListener("hashchange", () => this.#fromAddress());
+    this.#fromAddress();
+  }
+
+  #fromAddress() {
+    const found = /^#task=([a-z0-9_]+)(?:\.(\d+))?$/.exec(location.hash);
+    if (found) this.open(found[1], found[2]);
+  }
+
+  async open(key, index = undefined) {
+    this.cameFrom = this.element.hidden ? document.activeElement : this.cameFrom;
+    this.shown = { key, index };
+    history.replaceState(null, "", `#task=${key}${index === undefined ? "" : `.${index}`}`);
+    this.element.hidden = false;
+    await this.#fetch();
+    this.element.querySelector("h2")?.focus();
+  }
+
+  close() {
+    this.turn += 1;
+    this.#endLog();
+    this.shown = null;
+    this.element.hidden = true;
+    this.element.replaceChildren();
+    history.replaceState(null, "", location.pathname + location.search);
+    this.cameFrom?.focus?.();
+  }
+
+  /** The run moved on: look again when this task did. */
+  follow(states) {
+    const said = JSON.stringify(states[this.shown?.key] ?? null);
+    const isNews = this.said && said !== this.said;
+    this.said = said;
+    if (this.shown && isNews) this.#fetch();
+  }
+
+  async #fetch() {
+    const mine = (this.turn += 1);
+    const url = new URL(this.url, location.href);
+    url.searchParams.set("key", this.shown.key);
+    if (this.shown.index !== undefined) url.searchParams.set("index", this.shown.index);
+    const fresh = await fetchFragment(url);
+    if (fresh && mine === this.turn) this.#draw(fresh);
+  }
+
+  /** What is being read stays: a log of the same job is not opened again. */
+  #draw(fresh) {
+    const before = this.element.querySelector("[data-job-log]");
+    const after = fresh.querySelector("[data-job-log]");
+    const isSame = before && after && before.dataset.socket === after.dataset.socket;
+    const open = this.element.querySelector("details[open]")?.dataset.name;
+    if (isSame) after.replaceWith(before);
+    else this.#endLog();
+    this.element.replaceChildren(...document.adoptNode(fresh.body).childNodes);
+    const again = open && this.element.querySelector(`details[data-name="${CSS.escape(open)}"]`);
+    if (again) again.open = true;
+    const event = new CustomEvent("htmx:load", { bubbles: true, detail: { elt: this.element } });
+    document.body.dispatchEvent(event);
+    globalThis.htmx?.process(this.element);
+    if (after && !isSame) this.log = mountLog(this.element.querySelector("[data-job-log]"));
+  }
+
+  #endLog() {
+    this.log?.close();
+    this.log = null;
+  }
+}

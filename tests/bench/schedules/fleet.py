@@ -1,0 +1,79 @@
+"""Cube's processes as they run in production, started and killed by the benchmark: beat, ticker, workers."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+QUIET = ["--without-gossip", "--without-mingle", "--loglevel", "ERROR"]
+TICKERS = 2
+WORKERS = 2
+THREADS = 8
+
+
+class Fleet:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs: dict[str, subprocess.Popen[bytes]] = {}
+
+    def commands(self) -> dict[str, list[str]]:
+        threads = ["--pool", "threads", "--concurrency"]
+        beat = ["beat", "--loglevel", "ERROR", "--schedule", str(self.folder / "beat"), "--pidfile", ""]
+        made = {"beat": beat}
+        for number in range(TICKERS):
+            ticker = ["worker", *threads, "2", "--queues", "ticks", "--hostname", f"t{number}@bench", *QUIET]
+            made[f"ticker-{number}"] = ticker
+        for number in range(WORKERS):
+            made[f"worker-{number}"] = ["worker", *threads, str(THREADS), "--hostname", f"w{number}@bench", *QUIET]
+        return made
+
+    def start(self, *names: str) -> None:
+        for name, command in self.commands().items():
+            if not names or name in names:
+                output = (self.folder / f"{name}.log").open("ab")
+                first = ["nice", "-n", "10"] if name.startswith("worker") else []  # as laptop mode starts them
+                whole = [*first, sys.executable, "-m", "celery", "--app", "cube.celery", *command]
+                self.programs[name] = subprocess.Popen(whole, stdout=output, stderr=output)  # noqa: S603
+
+    def kill_one(self) -> str:
+        """kill -9 of a random process, which starts again at once."""
+        name = random.choice(list(self.programs))  # noqa: S311
+        self.programs[name].kill()
+        self.programs[name].wait()
+        self.start(name)
+        return name
+
+    def stop(self) -> None:
+        for program in self.programs.values():
+            program.kill()
+        for program in self.programs.values():
+            program.wait()
+        self.programs.clear()
+
+
+@contextmanager
+def fleet(folder: Path) -> Iterator[Fleet]:
+    made = Fleet(folder)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def wait_for_workers(seconds: float = 60) -> None:
+    """Until all of them answer."""
+    from celery import current_app
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if len(current_app.control.ping(timeout=1.0)) == WORKERS + TICKERS:
+            return
+    raise TimeoutError("the workers did not start")
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}"
