@@ -125,6 +125,7 @@ def sqlite() -> Outcome:
 
 
 def postgres() -> Outcome:
+    """What uses a database, once more; all else has run on SQLite's turn and would not differ."""
     base = _postgres()
     if not base:
         return skipped("no PostgreSQL: set CUBE_TEST_DATABASE_URL, or start one on 127.0.0.1:5432")
@@ -134,8 +135,8 @@ def postgres() -> Outcome:
     name = f"cube_test_{secrets.token_hex(4)}"
     url = f"{base.rpartition('/')[0]}/{name}"
     try:
-        apart = without(*APART, "tests/contracts/test_gateway.py", "tests/portal/test_supervisor.py")  # No database.
-        return pytest("tests", *apart, "-n", WORKERS, CUBE_TEST_DATABASE_URL=url, CUBE_TEST_REDIS_URL=redis)
+        only = ["--with-database", *without(*APART)]
+        return pytest("tests", *only, "-n", WORKERS, CUBE_TEST_DATABASE_URL=url, CUBE_TEST_REDIS_URL=redis)
     finally:
         _drop(base, name)
 

@@ -57,6 +57,7 @@ await mkdir(join(vendor, "fonts"), { recursive: true });
 
 await copyText("@tabler/core/dist/css/tabler.min.css", "tabler.min.css");
 await copyText("htmx.org/dist/htmx.min.js", "htmx.min.js");
+await copyText("idiomorph/dist/idiomorph.esm.js", "idiomorph.js");
 await copyText("@xterm/xterm/lib/xterm.mjs", "xterm.js");
 await copyText("@xterm/addon-fit/lib/addon-fit.mjs", "xterm-fit.js");
 await copyText("@xterm/xterm/css/xterm.css", "xterm.css");

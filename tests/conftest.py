@@ -11,6 +11,25 @@ from apps.projects.services import set_role
 from tests.factories import ClusterFactory, ProjectFactory, UserFactory
 
 
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--with-database", action="store_true", help="only tests that use one; others run the same on each")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--with-database"):
+        return
+    without = [item for item in items if not _uses_database(item)]
+    items[:] = [item for item in items if _uses_database(item)]
+    config.hook.pytest_deselected(items=without)
+
+
+def _uses_database(item):
+    return bool(DATABASE_FIXTURES.intersection(item.fixturenames)) or item.get_closest_marker("django_db") is not None
+
+
 @pytest.fixture(autouse=True)
 def _fresh_clusters():
     """Fake clusters are kept by kubeconfig, so one test's objects would be there for the next."""

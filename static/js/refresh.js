@@ -1,5 +1,6 @@
 // Looking again when something was told: one look at a time, and another when something was told meanwhile, since what is
 // being fetched may be older than that.
+import { Idiomorph } from "cube/vendor/idiomorph";
 
 /** `soon()` asks for a look within `wait` milliseconds: one change often brings several. What takes long is done less often. */
 export function refresher(look, wait) {
@@ -27,12 +28,21 @@ export function refresher(look, wait) {
   return soon;
 }
 
-/** Puts the elements of these ids in place of the page's own, and lets the page's scripts know of them. */
+// An open menu stays as it is until it closes, and a field being filled in keeps its value: what somebody is about to
+// press must not move, and a form that waits for a yes must still be in the page when it comes. A row of a list that has
+// a menu needs an id of its own, or the menu would be taken for the next row's.
+const KEPT = {
+  morphStyle: "outerHTML",
+  ignoreActiveValue: true,
+  callbacks: { beforeNodeMorphed: (node) => !node.matches?.("details[data-menu][open]") },
+};
+
+/** Makes the elements of these ids what they are in `fresh`, and lets the page's scripts know of them. */
 export function replaceParts(ids, fresh) {
   for (const id of ids) {
     const [now, then] = [fresh.getElementById(id), document.getElementById(id)];
     if (!now || !then) continue;
-    then.replaceWith(document.importNode(now, true));
+    Idiomorph.morph(then, now, KEPT);
     document.body.dispatchEvent(new CustomEvent("htmx:load", { bubbles: true, detail: { elt: document.getElementById(id) } }));
   }
 }

@@ -9,8 +9,7 @@ let joinedBefore = false;
 
 const soon = refresher(async () => {
   const fresh = await fetchFragment(location.href);
-  // Whoever is in a link of it keeps their place until the next change.
-  if (fresh && !document.getElementById(part).contains(document.activeElement)) replaceParts([part], fresh);
+  if (fresh) replaceParts([part], fresh);
 }, 400);
 
 connect(list.dataset.socket, {
