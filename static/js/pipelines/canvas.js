@@ -3,7 +3,7 @@ import {
   Background, Controls, MarkerType, MiniMap, ReactFlow, SelectionMode, applyNodeChanges, html, useCallback, useEffect, useMemo, useState,
 } from "cube/vendor/flow";
 import { connect, move, pairsOf, ringOf, slugOf, tasksOf } from "cube/pipelines/document";
-import { NODE } from "cube/pipelines/layout";
+import { HANDLES, NODE } from "cube/pipelines/layout";
 import { nodeTypes } from "cube/pipelines/node";
 import { say } from "cube/pipelines/page";
 
@@ -41,7 +41,7 @@ export function nodesOf(doc, before, { templates, counts = {}, states = {}, chos
     const data = { task, template: templates.get(slugOf(task)), errors: counts[key] ?? 0, state: states[key], isEditable };
     const selected = chosen.has(key);
     if (old && old.selected === selected && samePlace(old.position, task.position ?? START) && looksTheSame(old.data, data)) return old;
-    return { ...(old ?? { id: key, type: "task", ...NODE }), id: key, position: task.position ?? START, data, selected, ariaLabel: say("task_box", { title: task.title || key, template: slugOf(task) }) };
+    return { ...(old ?? { id: key, type: "task", ...NODE, ...(isEditable && { handles: HANDLES }) }), id: key, position: task.position ?? START, data, selected, ariaLabel: say("task_box", { title: task.title || key, template: slugOf(task) }) };
   });
 }
 

@@ -3,6 +3,13 @@ import { dagre } from "cube/vendor/flow";
 import { move, pairsOf, tasksOf } from "cube/pipelines/document";
 
 export const NODE = { width: 192, height: 60 };
+const HANDLE = { y: 24.5, width: 11, height: 11 };
+/** Where arrows start and end, from a box's corner, as pipelines.css draws them. React Flow measures handles by itself;
+ * but a box that changes before it was measured is then never measured, and no arrow can be drawn from it. */
+export const HANDLES = [
+  { ...HANDLE, type: "target", position: "left", x: -4.5 },
+  { ...HANDLE, type: "source", position: "right", x: 185.5 },
+];
 const GAPS = { rankdir: "LR", nodesep: 28, ranksep: 56, marginx: 20, marginy: 20 };
 
 const MOST_FOR_DAGRE = 600;  // its time grows much faster than the graph
