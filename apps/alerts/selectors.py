@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Max, Min, Q, QuerySet
 
 from apps.pipelines.choices import Launch, RunStatus
@@ -156,9 +157,18 @@ def last_seen(rules: Iterable[Rule], words: Collection[str]) -> dict[tuple[int, 
     return {(row["rule"], row["condition"], row["subject"]): row["at"] for row in rows}
 
 
-def watched_projects() -> list[int]:
-    """Projects with a rule that is switched on."""
-    return list(Rule.objects.filter(is_enabled=True).order_by().values_list("project_id", flat=True).distinct())
+def kept_since(now: datetime) -> datetime:
+    """What was over before it is not kept. With a limit of 0 days everything is."""
+    days = settings.CUBE_ALERT_RETENTION_DAYS
+    return now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
+
+
+def watched_projects(among: Iterable[int] | None = None) -> list[int]:
+    """Projects with a rule that is switched on: all, or those of `among`."""
+    rules = Rule.objects.filter(is_enabled=True)
+    if among is not None:
+        rules = rules.filter(project__in=list(among))
+    return list(rules.order_by().values_list("project_id", flat=True).distinct())
 
 
 def suspects(project_id: int, *, now: datetime) -> tuple[set[int], set[int]]:
