@@ -208,6 +208,11 @@ class Incident(ProjectOwned, PublicIdModel, TimestampedModel, Snoozable):
     def is_quiet(self) -> bool:
         return self.is_snoozed or self.rule.is_snoozed
 
+    @property
+    def quiet_until(self) -> datetime | None:
+        """When both its own snooze and its rule's have ended."""
+        return max(filter(None, (self.snoozed_until, self.rule.snoozed_until)), default=None)
+
 
 class Delivery(ProjectOwned, PublicIdModel, TimestampedModel):
     """One message to one channel: the outbox. Its uid is the idempotency key, whatever is sent twice."""

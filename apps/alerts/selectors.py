@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Max, Min, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from apps.pipelines.choices import Launch, RunStatus
 from apps.pipelines.models import Pipeline, Run
@@ -105,10 +106,11 @@ def _lateness(schedule: Schedule, oldest: datetime | None, now: datetime) -> Tro
         return Clear(now)
     coming = None if schedule.is_paused else schedule.next_logical_at
     first = min((at for at in (oldest, coming) if at is not None), default=None)
-    deadline = first + timedelta(seconds=schedule.deadline_seconds) if first else None
-    if deadline is None or deadline >= now:
+    late_at = schedule.late_at(first) if first else None
+    if first is None or late_at is None or late_at >= now:
         return Clear(now)
-    return Trouble(deadline)
+    told = {"time": f"{first:%Y-%m-%d %H:%M:%S}", "late_at": f"{late_at:%Y-%m-%d %H:%M:%S}"}
+    return Trouble(late_at, message=_("The time %(time)s UTC has not ended by its deadline, %(late_at)s UTC.") % told)
 
 
 def _pause(schedule: Schedule, now: datetime) -> Trouble | Clear:

@@ -142,6 +142,7 @@ def _end_snooze(row: Rule | Incident | None) -> None:
     """Its time is up. Asked again under the lock: somebody may have ended it, or snoozed it for longer."""
     if row is not None and row.snoozed_until is not None and not row.is_snoozed:
         wake(row)
+        publish(AlertsChanged(project_id=row.project_id))
 
 
 def wake(row: Rule | Incident) -> None:
@@ -150,7 +151,6 @@ def wake(row: Rule | Incident) -> None:
     row.save()
     for incident in _woken(row):
         _remind(incident)
-    publish(AlertsChanged(project_id=row.project_id))
 
 
 def _woken(row: Rule | Incident) -> Iterable[Incident]:
