@@ -18,7 +18,7 @@ def announce_passed(*, limit: int = BATCH) -> int:
     Rows that somebody holds are left to the next tick, never waited for: the engine locks schedules before their times,
     and this looks at times alone.
     """
-    due = Slot.objects.past_deadline(database_now()).order_by("late_at")
+    due = Slot.objects.filter(late_at__lte=database_now()).order_by("late_at")
     if not due.exists():  # Nearly always: then no transaction is begun, of which SQLite has one at a time.
         return 0
     with transaction.atomic():
@@ -34,4 +34,4 @@ def announce_passed(*, limit: int = BATCH) -> int:
 def move(schedule: Schedule) -> None:
     """The schedule has another deadline, or none any more: it holds for the times that have not ended."""
     late_at = None if schedule.deadline is None else F("logical_at") + schedule.deadline
-    Slot.objects.unfinished().filter(schedule=schedule).update(late_at=late_at)
+    Slot.objects.unfinished().filter(schedule=schedule, backfill=None).update(late_at=late_at)

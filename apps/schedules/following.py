@@ -38,7 +38,7 @@ def record_runs(*, run_ids: Iterable[int]) -> None:
     schedules = {row.pk: row for row in selectors.locked({pk for _slot, pk in slots}, wait=True)}
     rows = Slot.objects.filter(pk__in=[pk for pk, _schedule in slots]).select_related("run")
     changed = [slot for slot in rows if take_over(slot, schedules[slot.schedule_id], now=now)]
-    update_rows(changed, [*SAVED, "failures", "due_at", "late_at"])
+    update_rows(changed, [*SAVED, "failures", "due_at"])
     update_rows(schedules.values(), ["failures_in_a_row", "is_paused", "paused_note", "paused_at", "version"])
     advance(list(schedules.values()), now=now)
     finish_backfills({slot.backfill_id for slot in changed if slot.backfill_id}, now=now)
@@ -53,7 +53,7 @@ def take_over(slot: Slot, schedule: Schedule, *, now: datetime) -> bool:
     if run.status not in RUN_FINISHED:
         was_over = slot.is_finished
         slot.status, slot.finished_at = SlotStatus.RUNNING, None
-        if was_over:
+        if was_over and slot.backfill_id is None:
             slot.late_at = schedule.late_at(slot.logical_at)
         return was_over
     outcome = OUTCOME[RunStatus(run.status)]

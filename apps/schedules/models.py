@@ -145,6 +145,7 @@ class Schedule(ProjectOwned, PublicIdModel, TimestampedModel):
         return None if self.deadline_seconds is None else timedelta(seconds=self.deadline_seconds)
 
     def late_at(self, logical_at: datetime) -> datetime | None:
+        """When a live time becomes late, unless it has ended."""
         return None if self.deadline is None else logical_at + self.deadline
 
     @property
@@ -203,10 +204,6 @@ class SlotQuerySet(ProjectOwnedQuerySet):
     def unfinished(self) -> "SlotQuerySet":
         return self.filter(status__in=UNFINISHED)
 
-    def past_deadline(self, now: datetime) -> "SlotQuerySet":
-        """Live times that have not ended by their deadline, of which nobody was told yet."""
-        return self.unfinished().filter(backfill=None, late_at__lte=now)
-
     def for_lists(self) -> "SlotQuerySet":
         return self.select_related("schedule", "project", "run", "backfill").defer("schedule__params", "run__params")
 
@@ -225,7 +222,7 @@ class Slot(ProjectOwned, TimestampedModel):
     reason_at = models.DateTimeField(null=True, help_text=_("Since when `reason` holds."))
     check_at = models.DateTimeField(null=True, help_text=_("When to look again though nothing was announced."))
     late_at = models.DateTimeField(
-        null=True, help_text=_("Its deadline, until it was announced that it has passed; empty without one.")
+        null=True, help_text=_("Its deadline, while it is live, has not ended, and nobody was told that it has passed.")
     )
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="slots")
     tries = models.PositiveSmallIntegerField(default=0, help_text=_("Runs started for it, ever."))
@@ -252,11 +249,7 @@ class Slot(ProjectOwned, TimestampedModel):
                 condition=Q(status__in=sorted(UNFINISHED)),
             ),
             models.Index(fields=["check_at"], name="slot_to_check", condition=Q(status="waiting")),
-            models.Index(
-                fields=["late_at"],
-                name="slot_deadline",
-                condition=Q(status__in=sorted(UNFINISHED), backfill__isnull=True, late_at__isnull=False),
-            ),
+            models.Index(fields=["late_at"], name="slot_deadline", condition=Q(late_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

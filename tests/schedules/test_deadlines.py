@@ -3,11 +3,11 @@ from datetime import timedelta
 import pytest
 
 from apps.core import events
-from apps.schedules import deadlines, services, slots, tasks
+from apps.schedules import backfills, deadlines, services, slots, tasks
 from apps.schedules.events import DeadlinesPassed
 from apps.schedules.models import Slot
 
-from .conftest import at, finish, tick
+from .conftest import at, finish, statuses, tick
 
 pytestmark = pytest.mark.django_db
 
@@ -41,14 +41,13 @@ class TestAnnouncePassed:
         assert heard == [1]
 
     def test_is_silent_about_what_ended_in_time_and_about_backfills(self, make, clock, member, heard, announce):
-        schedule = make(deadline_seconds=40)
+        schedule = make(deadline_seconds=40, end_at=at(12, 1))
         tick(clock, seconds=30)
-        finish(Slot.objects.get())
-        backfill = schedule.backfills.create(project=schedule.project, from_at=at(), to_at=at())
-        tick(clock, seconds=60)
-        Slot.objects.filter(status="running").update(backfill=backfill)
+        finish(Slot.objects.get(), "failed")
+        backfills.start_backfill(schedule=schedule, from_at=at(11), to_at=at(11, 2), actor=member)
         clock.move(seconds=50)
 
+        assert set(statuses(schedule)) >= {"failed", "running"}
         assert announce() == 0
         assert heard == []
 
@@ -100,11 +99,11 @@ class TestMove:
 
         assert Slot.objects.get().late_at == late_at
 
-    def test_what_has_ended_keeps_what_it_had(self, make, clock, member):
+    def test_what_has_ended_has_none_any_more(self, make, clock, member):
         schedule = make(deadline_seconds=40)
         tick(clock, seconds=30)
         finish(Slot.objects.get())
 
         services.edit_schedule(schedule=schedule, deadline_seconds=90, actor=member)
 
-        assert Slot.objects.get().late_at == at(12, 1, 40)
+        assert Slot.objects.get().late_at is None
