@@ -12,7 +12,7 @@ ALERTS = "/projects/demo/alerts/"
 def run(ada):
     """Starts a run of a pipeline named `watched` whose only task ends with that exit code."""
     schema = {"properties": {"code": {"type": "integer", "default": 1}}}
-    task = {"template": "command", "params": {"command": "exit {{ params.code }}"}}
+    task = {"template": "command", "params": {"command": "exit $CODE", "env": ["CODE={{ params.code }}"]}}
     made = ada.post("/projects/demo/pipelines/", {"name": "watched", "graph": {"params": schema, "tasks": {"a": task}}})
     assert made.status_code == 201, made.text
 
