@@ -11,6 +11,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import get_resolver, re_path  # noqa: E402
 
 from apps.accounts.sockets import NoSuchSocket, SocketIdentity  # noqa: E402
+from apps.alerts.routing import websocket_urlpatterns as alerts  # noqa: E402
 from apps.core import heap  # noqa: E402
 from apps.jobs.routing import websocket_urlpatterns as jobs  # noqa: E402
 from apps.logs.routing import websocket_urlpatterns as logs  # noqa: E402
@@ -22,7 +23,7 @@ application = ProtocolTypeRouter(
     {
         "http": ThreadedHandler(),
         "websocket": SocketIdentity(
-            URLRouter([*logs, *jobs, *pipelines, *schedules, re_path("", NoSuchSocket.as_asgi())])
+            URLRouter([*logs, *jobs, *pipelines, *schedules, *alerts, re_path("", NoSuchSocket.as_asgi())])
         ),
     }
 )

@@ -1,12 +1,15 @@
-"""What happens when pipelines, schedules, or alerts themselves announce something. Lateness is the sweep's to find."""
+"""What happens when pipelines, schedules, or alerts themselves announce something."""
+
+from collections import defaultdict
 
 from apps.core.events import subscribe
+from apps.core.push import push
 from apps.pipelines.choices import RunStatus
 from apps.pipelines.events import RunStatusChanged
-from apps.schedules.events import ScheduleChanged, SchedulePaused, SlotFailed, SlotsChanged
+from apps.schedules.events import DeadlinesPassed, ScheduleChanged, SchedulePaused, SlotFailed, SlotsChanged
 
 from . import selectors, tasks
-from .events import DeliveriesQueued
+from .events import AlertsChanged, DeliveriesQueued
 
 
 @subscribe(RunStatusChanged)
@@ -19,6 +22,15 @@ def look_at_pipeline(event: RunStatusChanged) -> None:
 def look_at_schedule(event: SlotFailed | SchedulePaused) -> None:
     if selectors.is_watched(event.project_id):
         tasks.look.delay(project_id=event.project_id, schedule_ids=[event.schedule_id])
+
+
+@subscribe(DeadlinesPassed)
+def look_at_late_ones(event: DeadlinesPassed) -> None:
+    late: dict[int, list[int]] = defaultdict(list)
+    for schedule_id, _uid, project_id in sorted(event.schedules):
+        late[project_id].append(schedule_id)
+    for project_id in selectors.watched_projects(late):
+        tasks.look.delay(project_id=project_id, schedule_ids=late[project_id])
 
 
 @subscribe(SlotsChanged)
@@ -36,6 +48,11 @@ def look_at_resumed(event: ScheduleChanged) -> None:
 def enqueue_sending(event: DeliveriesQueued) -> None:
     for delivery_id in event.delivery_ids:
         tasks.send_delivery.delay(delivery_id=delivery_id)
+
+
+@subscribe(AlertsChanged)
+def tell_pages(event: AlertsChanged) -> None:
+    push(f"project.{event.project_id}.alerts", {"type": "alerts.changed"})
 
 
 def _look_again(uids: list[str]) -> None:

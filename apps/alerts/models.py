@@ -189,6 +189,7 @@ class Incident(ProjectOwned, PublicIdModel, TimestampedModel, Snoozable):
             models.Index(fields=["project", "-id"], name="incident_list"),
             models.Index(fields=["rule", "condition", "subject", "-last_at"], name="incident_last"),
             models.Index(fields=["project", "-id"], name="incident_open", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["closed_at"], name="incident_closed", condition=Q(closed_at__isnull=False)),
             models.Index(fields=["snoozed_until"], name="incident_snoozed", condition=Q(snoozed_until__isnull=False)),
         ]
 
@@ -206,6 +207,11 @@ class Incident(ProjectOwned, PublicIdModel, TimestampedModel, Snoozable):
     @property
     def is_quiet(self) -> bool:
         return self.is_snoozed or self.rule.is_snoozed
+
+    @property
+    def quiet_until(self) -> datetime | None:
+        """When both its own snooze and its rule's have ended."""
+        return max(filter(None, (self.snoozed_until, self.rule.snoozed_until)), default=None)
 
 
 class Delivery(ProjectOwned, PublicIdModel, TimestampedModel):
@@ -236,7 +242,10 @@ class Delivery(ProjectOwned, PublicIdModel, TimestampedModel):
                 name="one_delivery_per_change_and_channel",
             )
         ]
-        indexes = [models.Index(fields=["next_at"], name="delivery_pending", condition=Q(status="pending"))]
+        indexes = [
+            models.Index(fields=["next_at"], name="delivery_pending", condition=Q(status="pending")),
+            models.Index(fields=["created_at"], name="delivery_test", condition=Q(incident__isnull=True)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} → {self.channel.name}"

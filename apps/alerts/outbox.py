@@ -18,7 +18,7 @@ from apps.core.events import publish
 
 from . import wording
 from .choices import Change, DeliveryStatus
-from .events import DeliveriesQueued
+from .events import AlertsChanged, DeliveriesQueued
 from .models import Channel, Delivery, Incident
 from .notifiers import Message, NotifierError, Refused, Target, connect
 
@@ -80,7 +80,7 @@ def send(*, delivery_id: int) -> None:
         return
     channel = delivery.channel
     if not channel.is_enabled:
-        drop(Q(pk=delivery.pk), why=_("The channel is switched off."))
+        _record_switched_off(delivery)
         return
     try:
         connect(channel.kind).send(target_of(channel), message_of(delivery))
@@ -117,11 +117,18 @@ def message_of(delivery: Delivery) -> Message:
 
 
 @transaction.atomic
+def _record_switched_off(delivery: Delivery) -> None:
+    drop(Q(pk=delivery.pk), why=_("The channel is switched off."))
+    publish(AlertsChanged(project_id=delivery.project_id))
+
+
+@transaction.atomic
 def _record_sent(delivery: Delivery) -> None:
     now = timezone.now()
     row = Delivery.objects.filter(pk=delivery.pk, status=DeliveryStatus.PENDING)
     row.update(status=DeliveryStatus.SENT, sent_at=now, problem="")
     Channel.objects.filter(pk=delivery.channel_id).update(last_sent_at=now, problem="")
+    publish(AlertsChanged(project_id=delivery.project_id))
     _wake_next(delivery)
 
 
@@ -137,6 +144,7 @@ def _record_trouble(delivery: Delivery, problem: str, *, is_final: bool) -> None
         next_at=timezone.now() + delay_after(delivery.attempts),
     )
     Channel.objects.filter(pk=delivery.channel_id).update(problem=problem)
+    publish(AlertsChanged(project_id=delivery.project_id))
     if over:
         _wake_next(delivery)
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Max, Min, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from apps.pipelines.choices import Launch, RunStatus
 from apps.pipelines.models import Pipeline, Run
@@ -104,10 +106,11 @@ def _lateness(schedule: Schedule, oldest: datetime | None, now: datetime) -> Tro
         return Clear(now)
     coming = None if schedule.is_paused else schedule.next_logical_at
     first = min((at for at in (oldest, coming) if at is not None), default=None)
-    deadline = first + timedelta(seconds=schedule.deadline_seconds) if first else None
-    if deadline is None or deadline >= now:
+    late_at = schedule.late_at(first) if first else None
+    if first is None or late_at is None or late_at >= now:
         return Clear(now)
-    return Trouble(deadline)
+    told = {"time": f"{first:%Y-%m-%d %H:%M:%S}", "late_at": f"{late_at:%Y-%m-%d %H:%M:%S}"}
+    return Trouble(late_at, message=_("The time %(time)s UTC has not ended by its deadline, %(late_at)s UTC.") % told)
 
 
 def _pause(schedule: Schedule, now: datetime) -> Trouble | Clear:
@@ -156,9 +159,18 @@ def last_seen(rules: Iterable[Rule], words: Collection[str]) -> dict[tuple[int, 
     return {(row["rule"], row["condition"], row["subject"]): row["at"] for row in rows}
 
 
-def watched_projects() -> list[int]:
-    """Projects with a rule that is switched on."""
-    return list(Rule.objects.filter(is_enabled=True).order_by().values_list("project_id", flat=True).distinct())
+def kept_since(now: datetime) -> datetime:
+    """What was over before it is not kept. With a limit of 0 days everything is."""
+    days = settings.CUBE_ALERT_RETENTION_DAYS
+    return now - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
+
+
+def watched_projects(among: Iterable[int] | None = None) -> list[int]:
+    """Projects with a rule that is switched on: all, or those of `among`."""
+    rules = Rule.objects.filter(is_enabled=True)
+    if among is not None:
+        rules = rules.filter(project__in=list(among))
+    return list(rules.order_by().values_list("project_id", flat=True).distinct())
 
 
 def suspects(project_id: int, *, now: datetime) -> tuple[set[int], set[int]]:

@@ -11,10 +11,12 @@ from django.utils.translation import gettext as _
 
 from apps.accounts import audit
 from apps.core.errors import InvalidInput, InvalidTransition
+from apps.core.events import publish
 from apps.projects.models import Project
 
 from . import checking, outbox, watching
 from .choices import Change
+from .events import AlertsChanged
 from .models import NOTE_LENGTH, Channel, Delivery, Incident, Rule
 
 CHANNEL_FIELDS = frozenset({"name", "addresses", "url", "signing_secret", "is_enabled"})
@@ -23,6 +25,7 @@ RULE_FIELDS = frozenset(
 )
 LONGEST_SNOOZE = timedelta(days=30)
 TESTS_A_MINUTE = 3
+NOUNS = {Rule: "alert_rule", Incident: "incident"}  # in the audit trail
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------
@@ -34,7 +37,7 @@ def create_channel(*, project: Project, kind: str, actor: Any, **asked: Any) -> 
         raise InvalidInput({"name": _("A project has at most %(n)d channels.") % {"n": checking.MOST_CHANNELS}})
     checking.check_channel(channel)
     _save_named(channel)
-    _audit("alert_channel.create", channel, actor, {"kind": kind, "to": channel.shown})
+    _record("alert_channel.create", channel, actor, {"kind": kind, "to": channel.shown})
     return channel
 
 
@@ -47,14 +50,14 @@ def edit_channel(*, channel: Channel, actor: Any, **asked: Any) -> Channel:
     checking.check_channel(channel)
     channel.problem = ""
     _save_named(channel)
-    _audit("alert_channel.edit", channel, actor, {"changed": sorted(asked), "to": channel.shown})
+    _record("alert_channel.edit", channel, actor, {"changed": sorted(asked), "to": channel.shown})
     return channel
 
 
 @transaction.atomic
 def delete_channel(*, channel: Channel, actor: Any) -> None:
     """Remove a channel with its messages; rules that used it stay."""
-    _audit("alert_channel.delete", channel, actor, {"to": channel.shown})
+    _record("alert_channel.delete", channel, actor, {"to": channel.shown})
     channel.delete()
 
 
@@ -69,7 +72,7 @@ def send_test(*, channel: Channel, actor: Any) -> Delivery:
     recent = Delivery.objects.filter(channel=channel, change=Change.TEST)
     if recent.filter(created_at__gt=timezone.now() - timedelta(minutes=1)).count() >= TESTS_A_MINUTE:
         raise InvalidTransition(_("That were enough tests for a minute. Try again later."))
-    _audit("alert_channel.test", channel, actor, {"to": channel.shown})
+    _record("alert_channel.test", channel, actor, {"to": channel.shown})
     return outbox.queue_test(channel)
 
 
@@ -83,7 +86,7 @@ def create_rule(*, project: Project, channels: Collection[Channel] = (), actor: 
     checking.check_rule(rule, channels)
     _save_named(rule)
     rule.channels.set(channels)
-    _audit("alert_rule.create", rule, actor, asked)
+    _record("alert_rule.create", rule, actor, asked)
     return rule
 
 
@@ -106,7 +109,7 @@ def edit_rule(*, rule: Rule, channels: Collection[Channel] | None = None, actor:
     for incident in Incident.objects.open().filter(rule=rule):
         if not _watches(rule, incident):
             _close(incident, actor, _("The rule no longer watches it."))
-    _audit("alert_rule.edit", rule, actor, asked)
+    _record("alert_rule.edit", rule, actor, asked)
     return rule
 
 
@@ -118,7 +121,7 @@ def _watches(rule: Rule, incident: Incident) -> bool:
 @transaction.atomic
 def delete_rule(*, rule: Rule, actor: Any) -> None:
     """Remove a rule with its incidents."""
-    _audit("alert_rule.delete", rule, actor, {})
+    _record("alert_rule.delete", rule, actor, {})
     rule.delete()
 
 
@@ -126,12 +129,9 @@ def delete_rule(*, rule: Rule, actor: Any) -> None:
 @transaction.atomic
 def snooze_rule(*, rule: Rule, until: datetime, note: str = "", actor: Any) -> Rule:
     """Tell nothing of this rule until then. Raises InvalidInput for a moment that is past or too far away."""
-    _check_until(until)
     rule = _locked_rule(rule)
-    rule.silence(until=until, by=actor, note=note.strip()[:NOTE_LENGTH])
-    rule.save()
+    _snooze(rule, until=until, note=note, actor=actor)
     outbox.drop(Q(incident__rule=rule), why=_("The rule was snoozed."))
-    _audit("alert_rule.snooze", rule, actor, {"until": until.isoformat(), "note": rule.snooze_note})
     return rule
 
 
@@ -139,12 +139,7 @@ def snooze_rule(*, rule: Rule, until: datetime, note: str = "", actor: Any) -> R
 def wake_rule(*, rule: Rule, actor: Any) -> Rule:
     """End a snooze early: what is still open is told again."""
     rule = _locked_rule(rule)
-    if rule.snoozed_until is None:
-        return rule
-    rule.silence(until=None, by=None, note="")
-    rule.save()
-    _audit("alert_rule.wake", rule, actor, {})
-    watching.remind_of(rule)
+    _wake(rule, actor)
     return rule
 
 
@@ -154,12 +149,9 @@ def snooze_incident(*, incident: Incident, until: datetime, note: str = "", acto
 
     Raises InvalidInput for a moment that is past or too far away, InvalidTransition when it is over.
     """
-    _check_until(until)
     incident = _locked_open(incident)
-    incident.silence(until=until, by=actor, note=note.strip()[:NOTE_LENGTH])
-    incident.save()
+    _snooze(incident, until=until, note=note, actor=actor)
     outbox.drop(Q(incident=incident), why=_("The incident was snoozed."))
-    _audit("incident.snooze", incident, actor, {"until": until.isoformat(), "note": incident.snooze_note})
     return incident
 
 
@@ -167,12 +159,7 @@ def snooze_incident(*, incident: Incident, until: datetime, note: str = "", acto
 def wake_incident(*, incident: Incident, actor: Any) -> Incident:
     """End a snooze early: it is told again. Raises InvalidTransition when it is over."""
     incident = _locked_open(incident)
-    if incident.snoozed_until is None:
-        return incident
-    incident.silence(until=None, by=None, note="")
-    incident.save()
-    _audit("incident.wake", incident, actor, {})
-    watching.remind(incident)
+    _wake(incident, actor)
     return incident
 
 
@@ -185,20 +172,30 @@ def close_incident(*, incident: Incident, note: str = "", actor: Any) -> Inciden
     incident = _locked_open(incident)
     _close(incident, actor, note.strip())
     outbox.drop(Q(incident=incident), why=_("The incident was closed."))
-    _audit("incident.close", incident, actor, {"note": incident.close_note})
+    _record("incident.close", incident, actor, {"note": incident.close_note})
     return incident
 
 
 # -- the pieces -------------------------------------------------------------------------------------------------------
+def _snooze(row: Rule | Incident, *, until: datetime, note: str, actor: Any) -> None:
+    now = timezone.now()
+    if not now < until <= now + LONGEST_SNOOZE:
+        told = _("Choose a moment in the future, at most %(n)d days away.") % {"n": LONGEST_SNOOZE.days}
+        raise InvalidInput({"until": told})
+    row.silence(until=until, by=actor, note=note.strip()[:NOTE_LENGTH])
+    row.save()
+    _record(f"{NOUNS[type(row)]}.snooze", row, actor, {"until": until.isoformat(), "note": row.snooze_note})
+
+
+def _wake(row: Rule | Incident, actor: Any) -> None:
+    if row.snoozed_until is not None:
+        _record(f"{NOUNS[type(row)]}.wake", row, actor, {})
+        watching.wake(row)
+
+
 def _close(incident: Incident, actor: Any, note: str) -> None:
     incident.closed_at, incident.closed_by, incident.close_note = timezone.now(), actor, note[:NOTE_LENGTH]
     incident.save()
-
-
-def _check_until(until: datetime) -> None:
-    now = timezone.now()
-    if not now < until <= now + LONGEST_SNOOZE:
-        raise InvalidInput({"until": _("Choose a moment in the future, at most %(n)d days away.") % {"n": 30}})
 
 
 def _locked_rule(rule: Rule) -> Rule:
@@ -229,6 +226,8 @@ def _save_named(row: Channel | Rule) -> None:
         raise InvalidInput({"name": _("This name is taken in this project. Choose another.")}) from None
 
 
-def _audit(action: str, target: Any, actor: Any, detail: Mapping[str, Any]) -> None:
+def _record(action: str, target: Any, actor: Any, detail: Mapping[str, Any]) -> None:
+    """Write down who did what, and have open pages look again."""
+    publish(AlertsChanged(project_id=target.project_id))
     told = {"uid": str(target.uid), **{name: str(value)[:200] for name, value in detail.items()}}
     audit.record(actor=actor, action=action, target=target, project=target.project.slug, detail=told)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from celery import shared_task
 from django.utils import timezone
 
-from . import outbox, selectors, watching
+from . import outbox, retention, selectors, watching
 
 
 @shared_task(ignore_result=True)
@@ -16,6 +16,11 @@ def look(*, project_id: int, schedule_ids: Sequence[int] = (), pipeline_ids: Seq
 @shared_task(ignore_result=True, soft_time_limit=60, time_limit=90)
 def send_delivery(*, delivery_id: int) -> None:
     outbox.send(delivery_id=delivery_id)
+
+
+@shared_task(ignore_result=True)
+def remove_expired() -> None:
+    retention.remove_expired()
 
 
 @shared_task(ignore_result=True)

@@ -41,12 +41,22 @@ class AlertsPage(ProjectPage):
         return get_object_or_404(rows, uid=self.kwargs["uid"])  # type: ignore[attr-defined]
 
 
+class LivePage(AlertsPage, TemplateView):
+    """A page that keeps a part of itself fresh: its script asks for that part alone."""
+
+    part_name = ""
+
+    def get_template_names(self) -> list[str]:
+        return [self.part_name if self.request.htmx else self.template_name]
+
+
 # -- incidents --------------------------------------------------------------------------------------------------------
-class IncidentList(AlertsPage, TemplateView):
+class IncidentList(LivePage):
     """What is open, then what is over, the newest first."""
 
     perm = "view_project"
     template_name = "alerts/list.html"
+    part_name = "alerts/_list.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         rows = Incident.objects.visible_to(self.request.user).filter(project=self.project)
@@ -71,11 +81,12 @@ class OneIncident(AlertsPage):
         return self.found(self.mine(Incident).for_lists())
 
 
-class IncidentDetail(OneIncident, TemplateView):
+class IncidentDetail(OneIncident, LivePage):  # type: ignore[misc]
     """What happened, what was told to whom, and the verbs of who is on call."""
 
     perm = "view_project"
     template_name = "alerts/detail.html"
+    part_name = "alerts/_detail.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         sent = self.mine(Delivery).filter(incident=self.incident).select_related("channel")
@@ -140,9 +151,10 @@ class CloseIncident(IncidentVerb):
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------
-class RuleList(AlertsPage, TemplateView):
+class RuleList(LivePage):
     perm = "view_project"
     template_name = "alerts/rules.html"
+    part_name = "alerts/_rules.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         opened = Count("incidents", filter=Q(incidents__closed_at__isnull=True))
@@ -239,9 +251,10 @@ class DeleteRule(RuleVerb):
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------
-class ChannelList(AlertsPage, TemplateView):
+class ChannelList(LivePage):
     perm = "view_project"
     template_name = "alerts/channels.html"
+    part_name = "alerts/_channels.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         channels = self.mine(Channel).without_secrets()

@@ -3,7 +3,8 @@
 Looks of one project take the locks of its rules in one order, so that two of them cannot open the same incident.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -11,14 +12,31 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from apps.core.events import publish
+from apps.schedules.clock import database_now
+
 from . import outbox, selectors
 from .choices import Change, Condition
+from .events import AlertsChanged
 from .models import CHANNELS, Incident, Rule
 from .selectors import Clear, Subject, Trouble
 
 MESSAGE_LENGTH = 500
 Key = tuple[int, str, str]  # rule, condition, subject
 logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What there is of the incidents about some subjects."""
+
+    incidents: dict[Key, Incident]  # the open ones
+    last: dict[Key, datetime]  # when each trouble that had an incident was last seen
+    kept_since: datetime  # what is older is forgotten, so that it would look new
+
+    def is_news(self, key: Key, rule: Rule, trouble: Trouble) -> bool:
+        """Whether nobody knew of it, and it began while the rule was there."""
+        return trouble.at > max(rule.since_at, self.kept_since, self.last.get(key, rule.since_at))
 
 
 @transaction.atomic
@@ -33,15 +51,13 @@ def look(*, project_id: int, schedule_ids: Collection[int] = (), pipeline_ids: C
     )
     if not rules:
         return
-    found = selectors.subjects(
-        project_id=project_id, schedule_ids=schedule_ids, pipeline_ids=pipeline_ids, now=timezone.now()
-    )
+    now = database_now()  # by which deadlines are announced
+    found = selectors.subjects(project_id=project_id, schedule_ids=schedule_ids, pipeline_ids=pipeline_ids, now=now)
     words = [subject.word for subject in found]
-    incidents = _open_incidents(rules, words)
-    last = selectors.last_seen(rules, words)
-    for rule in rules:
-        for subject in found:
-            _compare(rule, subject, incidents, last)
+    known = Known(_open_incidents(rules, words), selectors.last_seen(rules, words), selectors.kept_since(now))
+    changed = [_compare(rule, subject, known) for rule in rules for subject in found]
+    if any(changed):
+        publish(AlertsChanged(project_id=project_id))
 
 
 def _open_incidents(rules: list[Rule], words: list[str]) -> dict[Key, Incident]:
@@ -55,21 +71,25 @@ def _open_incidents(rules: list[Rule], words: list[str]) -> dict[Key, Incident]:
     return found
 
 
-def _compare(rule: Rule, subject: Subject, incidents: dict[Key, Incident], last: dict[Key, datetime]) -> None:
+def _compare(rule: Rule, subject: Subject, known: Known) -> bool:
+    """Returns whether an incident changed."""
     if not rule.covers(pipeline_id=subject.pipeline_id, schedule_id=subject.schedule_id):
-        return
+        return False
+    is_changed = False
     for condition, state in subject.states.items():
         key = (rule.pk, str(condition), subject.word)
-        incident = incidents.get(key)
+        incident = known.incidents.get(key)
         match state:
-            case Trouble() if incident is not None:
+            case Trouble() if incident is not None and state.at > incident.last_at:
                 _count(incident, state)
-            case Trouble() if condition in rule.conditions and state.at > max(
-                rule.since_at, last.get(key, rule.since_at)
-            ):
+            case Trouble() if incident is None and condition in rule.conditions and known.is_news(key, rule, state):
                 _open(rule, subject, condition, state)
             case Clear() if incident is not None and state.at > incident.last_at:
                 _recover(incident, state.at)
+            case _:
+                continue
+        is_changed = True
+    return is_changed
 
 
 def _open(rule: Rule, subject: Subject, condition: str, trouble: Trouble) -> None:
@@ -92,8 +112,6 @@ def _open(rule: Rule, subject: Subject, condition: str, trouble: Trouble) -> Non
 
 def _count(incident: Incident, trouble: Trouble) -> None:
     """The same again: noted, not told. Failures are counted by rows, the rest by how often a look saw another."""
-    if trouble.at <= incident.last_at:
-        return
     exact = selectors.failures_since(incident) if incident.condition == Condition.FAILED else 0
     incident.count = max(exact, incident.count + 1)
     incident.last_at = trouble.at
@@ -112,32 +130,36 @@ def _recover(incident: Incident, at: datetime) -> None:
 # -- what ends by itself ----------------------------------------------------------------------------------------------
 @transaction.atomic
 def end_snooze_of_incident(*, incident_id: int) -> None:
-    """Its snooze is over: told again once, if it is still open. Looks again at the clock, under the lock."""
-    incident = locked_incident(incident_id)
-    if incident is None or incident.snoozed_until is None or incident.is_snoozed:
-        return
-    incident.silence(until=None, by=None, note="")
-    incident.save()
-    remind(incident)
+    _end_snooze(locked_incident(incident_id))
 
 
 @transaction.atomic
 def end_snooze_of_rule(*, rule_id: int) -> None:
-    """Its snooze is over: what is still open, and not snoozed by itself, is told again once."""
-    rule = Rule.objects.select_for_update(of=("self",)).filter(pk=rule_id).first()
-    if rule is None or rule.snoozed_until is None or rule.is_snoozed:
-        return
-    rule.silence(until=None, by=None, note="")
-    rule.save()
-    remind_of(rule)
+    _end_snooze(Rule.objects.select_for_update(of=("self",)).filter(pk=rule_id).first())
 
 
-def remind_of(rule: Rule) -> None:
-    for incident in Incident.objects.open().filter(rule=rule).with_channels().order_by("pk"):
-        remind(incident)
+def _end_snooze(row: Rule | Incident | None) -> None:
+    """Its time is up. Asked again under the lock: somebody may have ended it, or snoozed it for longer."""
+    if row is not None and row.snoozed_until is not None and not row.is_snoozed:
+        wake(row)
+        publish(AlertsChanged(project_id=row.project_id))
 
 
-def remind(incident: Incident) -> None:
+def wake(row: Rule | Incident) -> None:
+    """End a snooze: what is still open of it, and not snoozed otherwise, is told again once. The rule is locked."""
+    row.silence(until=None, by=None, note="")
+    row.save()
+    for incident in _woken(row):
+        _remind(incident)
+
+
+def _woken(row: Rule | Incident) -> Iterable[Incident]:
+    if isinstance(row, Incident):
+        return [row]
+    return Incident.objects.open().filter(rule=row).with_channels().order_by("pk")
+
+
+def _remind(incident: Incident) -> None:
     """Told as new where nobody was told before."""
     if incident.is_open and incident.rule.is_enabled:
         outbox.tell(incident, Change.OPENED if incident.told_at is None else Change.REMINDED)
@@ -153,18 +175,17 @@ def locked_incident(incident_id: int) -> Incident | None:
 
 def sweep() -> None:
     """Whatever message was lost: looks at all that may be wrong, project by project, and at snoozes that are over."""
-    now = timezone.now()
-    rules, incidents = selectors.snoozes_over(now)
+    rules, incidents = selectors.snoozes_over(timezone.now())
     for rule_id in rules:
         _alone(partial(end_snooze_of_rule, rule_id=rule_id))
     for incident_id in incidents:
         _alone(partial(end_snooze_of_incident, incident_id=incident_id))
     for project_id in selectors.watched_projects():
-        _alone(partial(_look_around, project_id, now))
+        _alone(partial(_look_around, project_id))
 
 
-def _look_around(project_id: int, now: datetime) -> None:
-    schedules, pipelines = selectors.suspects(project_id, now=now)
+def _look_around(project_id: int) -> None:
+    schedules, pipelines = selectors.suspects(project_id, now=database_now())
     if schedules or pipelines:
         look(project_id=project_id, schedule_ids=schedules, pipeline_ids=pipelines)
 

@@ -8,8 +8,7 @@ from channels.db import database_sync_to_async
 
 from apps.clusters.gateway import GatewayError, Unavailable, open_streams
 from apps.core.errors import DomainError
-from apps.projects.consumers import MALFORMED, SIGNED_OUT, TAKEN_AWAY, ProjectConsumer
-from apps.projects.models import Project
+from apps.projects.consumers import MALFORMED, SIGNED_OUT, TAKEN_AWAY, ProjectConsumer, WholeProjectConsumer
 
 from . import debugging, selectors
 from .choices import JobStatus
@@ -53,19 +52,10 @@ class JobConsumer(ProjectConsumer):
         await self.send_json(event)
 
 
-class ProjectJobsConsumer(ProjectConsumer):
+class ProjectJobsConsumer(WholeProjectConsumer):
     """The live state of a project's jobs, for its list."""
 
-    perm = "view_project"
-
-    def find(self) -> Project | None:
-        return self.visible_projects().filter(slug=self.scope["url_route"]["kwargs"]["project"]).first()
-
-    def group_names(self) -> list[str]:
-        return [f"project.{self.watched.pk}.jobs"]
-
-    def snapshot(self) -> dict[str, object]:
-        return {"type": "project.joined", "project": self.watched.slug}
+    topic = "jobs"
 
     async def job_status_changed(self, event: dict[str, Any]) -> None:
         await self.send_json(event)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from apps.accounts import audit
 from apps.core.errors import InvalidInput, InvalidTransition
 
-from . import services
+from . import selectors, services
 from .drafting import same_work
 from .models import Job, Terminal
 
@@ -25,16 +25,19 @@ NAME_LENGTH = 63
 def debug_job(*, job: Job, actor: Any, seconds: int = USUAL_SECONDS) -> Job:
     """Start the container of `job` with nothing to do: same image, mounts, environment and resources, one worker.
 
-    It ends `seconds` after its container started, or when it is stopped. Raises InvalidInput: `seconds` out of range,
-    or what the job was made of (a secret, its cluster) is no longer there.
+    It ends `seconds` after its container started, or when it is stopped. Each person has one session of a job at a
+    time: asked for again, by a double click or on purpose, it is the one there is. Raises InvalidInput: `seconds` out
+    of range, or what the job was made of (a secret, its cluster) is no longer there.
     """
     if not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
         text = _("Choose between %(least)d and %(most)d seconds; a longer session is opened again when it has ended.")
         raise InvalidInput({"seconds": text % {"least": SHORTEST_SECONDS, "most": LONGEST_SECONDS}})
     source = job.debug_of or job
-    return services.submit_job(
-        **same_work(job), name=_name(job), time_limit_seconds=seconds, actor=actor, debug_of=source
-    )
+    with transaction.atomic():
+        Job.objects.select_for_update(of=("self",), no_key=True).get(pk=source.pk)  # Two clicks: one after the other.
+        return selectors.debug_session(source, actor) or services.submit_job(
+            **same_work(job), name=_name(job), time_limit_seconds=seconds, actor=actor, debug_of=source
+        )
 
 
 def _name(job: Job) -> str:

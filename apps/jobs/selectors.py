@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -62,6 +63,12 @@ def fresh_in_queue(job_ids: Iterable[int]) -> list[Job]:
 
 def current_attempt(job: Job) -> Attempt:
     return job.attempts.order_by("-number")[0]
+
+
+def debug_session(job: Job, person: Any) -> Job | None:
+    """The session of this job that the person has, if it is not about to end."""
+    sessions = Job.objects.unfinished().exclude(status=JobStatus.STOPPING).select_related("project")
+    return sessions.filter(debug_of=job, submitted_by=person, is_debug=True).order_by("-pk").first()
 
 
 def pod_with_terminal(job: Job) -> Pod | None:

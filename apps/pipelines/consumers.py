@@ -1,7 +1,6 @@
 from typing import Any
 
-from apps.projects.consumers import ProjectConsumer
-from apps.projects.models import Project
+from apps.projects.consumers import ProjectConsumer, WholeProjectConsumer
 
 from . import selectors
 from .models import Run
@@ -37,19 +36,10 @@ class RunConsumer(ProjectConsumer):
         await self.send_json(event)
 
 
-class ProjectRunsConsumer(ProjectConsumer):
+class ProjectRunsConsumer(WholeProjectConsumer):
     """The live state of a project's runs and pipelines, for their lists."""
 
-    perm = "view_project"
-
-    def find(self) -> Project | None:
-        return self.visible_projects().filter(slug=self.scope["url_route"]["kwargs"]["project"]).first()
-
-    def group_names(self) -> list[str]:
-        return [f"project.{self.watched.pk}.runs"]
-
-    def snapshot(self) -> dict[str, object]:
-        return {"type": "project.joined", "project": self.watched.slug}
+    topic = "runs"
 
     async def run_status_changed(self, event: dict[str, Any]) -> None:
         await self.send_json(event)

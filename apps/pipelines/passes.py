@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.core.bulk import update_rows
 from apps.core.events import publish
 
 from .choices import TASK_ACTIVE, TASK_FINISHED, TaskStatus
@@ -201,27 +202,12 @@ def flush_all(looks: Iterable[Pass]) -> None:
         look.told += [(row.key, row.index, row.status) for row in (*look.changed.values(), *look.made)]
         made += look.made
     for extra, rows in groups.items():
-        _upsert(rows, [*STATE, *extra])
+        update_rows(rows, [*STATE, *extra])
     TaskRun.objects.bulk_create(made, batch_size=BATCH)
     for look in looks:
         for row in (*look.changed.values(), *look.made):
             look.written[row.pk] = row
         look.changed, look.made = {}, []
-
-
-def _upsert(rows: list[TaskRun], fields: list[str]) -> None:
-    """By primary key: one statement for many rows costs a tenth of Django's `bulk_update` of them.
-
-    Each of these rows exists, so what was not loaded is inserted nowhere; it is unknown again afterwards.
-    """
-    unknown = [(row, name) for row in rows for name in LARGE if name not in row.__dict__]
-    for row, name in unknown:
-        row.__dict__[name] = None
-    TaskRun.objects.bulk_create(
-        rows, batch_size=BATCH, update_conflicts=True, unique_fields=["id"], update_fields=fields
-    )
-    for row, name in unknown:
-        del row.__dict__[name]
 
 
 def save_all(looks: Sequence[Pass]) -> None:
@@ -230,21 +216,10 @@ def save_all(looks: Sequence[Pass]) -> None:
     RunEvent.objects.bulk_create([event for look in looks for event in look.events], batch_size=BATCH)
     for look in looks:
         look.run.version += bool(look.told or look.events or look.has_new_status)
-    _save_runs([look.run for look in looks])
+        look.run.updated_at = look.now
+    update_rows([look.run for look in looks], RUN_STATE)
     for look in looks:
         _tell(look)
-
-
-def _save_runs(runs: list[Run]) -> None:
-    if len(runs) == 1:
-        runs[0].save(update_fields=RUN_STATE)
-        return
-    kept = [(run, run.created_at) for run in runs]
-    Run.objects.bulk_create(
-        runs, batch_size=BATCH, update_conflicts=True, unique_fields=["id"], update_fields=RUN_STATE
-    )
-    for run, created_at in kept:  # An insert, which this is none of, would have given it another one.
-        run.created_at = created_at
 
 
 def _tell(look: Pass) -> None:

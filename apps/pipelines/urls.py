@@ -27,4 +27,5 @@ urlpatterns = [
     path("runs/<uuid:uid>/clear/", steering.Clear.as_view(), name="clear"),
     path("runs/<uuid:uid>/mark/", steering.Mark.as_view(), name="mark"),
     path("runs/<uuid:uid>/ignore/", steering.Ignore.as_view(), name="ignore"),
+    path("runs/<uuid:uid>/debug/", steering.DebugItem.as_view(), name="debug"),
 ]

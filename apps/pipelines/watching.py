@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Case, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -169,6 +170,13 @@ def items_of(run: Run, key: str, since: int = 0) -> Items:
     found = run.tasks.filter(key=key, index__gte=since).select_related("job").defer("params").order_by("index")
     rows = list(found[: ITEMS + 1])
     return Items(rows[:ITEMS], rows[ITEMS].index if len(rows) > ITEMS else None)
+
+
+def items_to_debug(run: Run, key: str) -> list[TaskRun]:
+    """Items of a fan-out that have had a job, those that failed first; as many as one list shows."""
+    failed_first = Case(When(status=TaskStatus.FAILED, then=0), default=1)
+    found = run.tasks.filter(key=key, job__isnull=False).exclude(index=WHOLE)
+    return list(found.only("run", "key", "index", "item", "status").order_by(failed_first, "index")[:ITEMS])
 
 
 def is_over(row: TaskRun) -> bool:

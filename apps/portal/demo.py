@@ -1,5 +1,5 @@
-"""What laptop mode starts with: people of every role, a project, a first job, a pipeline on a schedule. Never part of
-production.
+"""What laptop mode starts with: people of every role, a project, a first job, a pipeline on a schedule that is watched.
+Never part of production.
 
 Safe to repeat. Accounts that were here before us are never touched: their passwords are not ours to know.
 """
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.accounts.roles import PlatformRole
+from apps.alerts import services as alerts
 from apps.jobs import services as jobs
 from apps.jobs.models import Job
 from apps.jobtemplates.models import TemplateVersion
@@ -33,6 +34,7 @@ from apps.schedules import services as schedules
 from apps.schedules.choices import CatchUp, Kind, Overlap
 
 PROJECT, WELCOME, DIGITS, EVERY_QUARTER = "demo", "welcome", "Digits", "Digits every 15 minutes"
+WATCHED = "Digits fails or is late"
 EXAMPLES = settings.BASE_DIR / "apps" / "jobtemplates" / "examples"
 FLOW = settings.BASE_DIR / "apps" / "pipelines" / "examples" / "digits"
 ADA = "ada"
@@ -144,7 +146,7 @@ def _first_job(project: Project | None) -> int | None:
 
 @transaction.atomic
 def _first_pipeline(project: Project | None) -> None:
-    """Drawn, run and scheduled once; whoever changes, pauses, archives or deletes any of it keeps what they made of it.
+    """Drawn, run, scheduled and watched once; whoever changes or deletes any of it keeps what they made of it.
 
     The interval counts from here, so that a Cube that was started for a few minutes runs nothing by itself.
     """
@@ -168,8 +170,11 @@ def _first_pipeline(project: Project | None) -> None:
         max_active_runs=1,
         overlap=Overlap.SKIP,
         catch_up=CatchUp.LATEST,
+        deadline_seconds=10 * 60,
         actor=ada,
     )
+    # Without a channel: a laptop writes to nobody. What it finds is shown on the pages of alerts.
+    alerts.create_rule(project=project, name=WATCHED, pipeline=pipeline, actor=ada)
 
 
 def digits_graph() -> dict[str, Any]:

@@ -155,12 +155,12 @@ def _take(backfill: Backfill, found: Preview, now: datetime) -> None:
     fresh = []
     for at in found.new:
         slot = engine.new_slot(backfill.schedule, at, now=now, before=before)
-        slot.backfill, before = backfill, at
+        slot.backfill, slot.late_at, before = backfill, None, at
         fresh.append(slot)
     Slot.objects.bulk_create(fresh, batch_size=500)
     Slot.objects.filter(pk__in=[slot.pk for slot in found.again]).update(
         status=SlotStatus.WAITING, reason=Why.NONE, message="", reason_at=now, check_at=now, due_at=now, run=None,
-        failures=0, is_ignored=False, backfill=backfill, finished_at=None, updated_at=now,
+        failures=0, is_ignored=False, backfill=backfill, finished_at=None, late_at=None, updated_at=now,
     )  # fmt: skip
 
 

@@ -87,6 +87,7 @@ def new_slot(
         reason=why_not,
         reason_at=now if why_not else None,
         check_at=None if why_not else now,
+        late_at=None if why_not else schedule.late_at(logical_at),
         finished_at=now if why_not else None,
     )
 

@@ -18,6 +18,14 @@ class SlotsChanged:
 
 
 @dataclass(frozen=True)
+class DeadlinesPassed:
+    """Times of these schedules have not ended by their deadline. One event for a whole batch:
+    (schedule id, schedule uid, project) triples."""
+
+    schedules: frozenset[tuple[int, str, int]]
+
+
+@dataclass(frozen=True)
 class SlotFailed:
     """A slot's run failed for good."""
 

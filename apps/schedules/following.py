@@ -53,6 +53,8 @@ def take_over(slot: Slot, schedule: Schedule, *, now: datetime) -> bool:
     if run.status not in RUN_FINISHED:
         was_over = slot.is_finished
         slot.status, slot.finished_at = SlotStatus.RUNNING, None
+        if was_over and slot.backfill_id is None:
+            slot.late_at = schedule.late_at(slot.logical_at)
         return was_over
     outcome = OUTCOME[RunStatus(run.status)]
     if slot.status == outcome:

@@ -1,6 +1,7 @@
 """What happens when pipelines, or schedules themselves, announce something."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from apps.core.events import subscribe
 from apps.core.push import push
@@ -8,7 +9,7 @@ from apps.pipelines.choices import RUN_FINISHED
 from apps.pipelines.events import RunStatusChanged
 
 from . import tasks
-from .events import ScheduleChanged, SlotsChanged
+from .events import DeadlinesPassed, ScheduleChanged, SlotsChanged
 
 
 @subscribe(RunStatusChanged)
@@ -25,8 +26,17 @@ def tell_schedule_pages(event: ScheduleChanged) -> None:
 
 @subscribe(SlotsChanged)
 def tell_slot_pages(event: SlotsChanged) -> None:
+    _tell_all(event.schedules)
+
+
+@subscribe(DeadlinesPassed)
+def tell_late_pages(event: DeadlinesPassed) -> None:
+    _tell_all((uid, project_id) for _pk, uid, project_id in event.schedules)
+
+
+def _tell_all(schedules: Iterable[tuple[str, int]]) -> None:
     uids: dict[int, list[str]] = defaultdict(list)
-    for uid, project_id in event.schedules:
+    for uid, project_id in schedules:
         uids[project_id].append(uid)
     for project_id, changed in uids.items():
         _tell(project_id, changed)

@@ -1,7 +1,7 @@
 """Schedules, their slots and backfills. What the engine asks for every second is indexed over unfinished rows alone."""
 
 import uuid as uuids
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -140,6 +140,15 @@ class Schedule(ProjectOwned, PublicIdModel, TimestampedModel):
         return describe(timetable)  # type: ignore[arg-type]
 
     @property
+    def deadline(self) -> timedelta | None:
+        """How long after its logical time a time has to have ended."""
+        return None if self.deadline_seconds is None else timedelta(seconds=self.deadline_seconds)
+
+    def late_at(self, logical_at: datetime) -> datetime | None:
+        """When a live time becomes late, unless it has ended."""
+        return None if self.deadline is None else logical_at + self.deadline
+
+    @property
     def jitter(self) -> int:
         """Seconds this schedule starts after its times: always the same, spread evenly over schedules."""
         return self.uid.int % (self.jitter_seconds + 1)
@@ -212,6 +221,9 @@ class Slot(ProjectOwned, TimestampedModel):
     message = models.CharField(max_length=500, blank=True)
     reason_at = models.DateTimeField(null=True, help_text=_("Since when `reason` holds."))
     check_at = models.DateTimeField(null=True, help_text=_("When to look again though nothing was announced."))
+    late_at = models.DateTimeField(
+        null=True, help_text=_("Its deadline, while it is live, has not ended, and nobody was told that it has passed.")
+    )
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="slots")
     tries = models.PositiveSmallIntegerField(default=0, help_text=_("Runs started for it, ever."))
     failures = models.PositiveSmallIntegerField(default=0, help_text=_("Since it was last asked for."))
@@ -237,6 +249,7 @@ class Slot(ProjectOwned, TimestampedModel):
                 condition=Q(status__in=sorted(UNFINISHED)),
             ),
             models.Index(fields=["check_at"], name="slot_to_check", condition=Q(status="waiting")),
+            models.Index(fields=["late_at"], name="slot_deadline", condition=Q(late_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -257,10 +270,10 @@ class Slot(ProjectOwned, TimestampedModel):
     @property
     def is_late(self) -> bool:
         """Past its deadline: not ended by then, or ended after it."""
-        limit = self.schedule.deadline_seconds
-        if limit is None or self.status in NOT_JUDGED:
+        late_at = self.schedule.late_at(self.logical_at)
+        if late_at is None or self.status in NOT_JUDGED:
             return False
-        return ((self.finished_at or timezone.now()) - self.logical_at).total_seconds() > limit
+        return (self.finished_at or timezone.now()) > late_at
 
 
 class Tally(models.Model):

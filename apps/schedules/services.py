@@ -19,7 +19,7 @@ from apps.pipelines.models import Pipeline
 from apps.pipelines.selectors import find_version
 from apps.projects.models import Project
 
-from . import engine, planning, selectors
+from . import deadlines, engine, planning, selectors
 from .choices import Kind, SlotStatus, Why
 from .clock import database_now
 from .events import ScheduleChanged
@@ -88,6 +88,8 @@ def edit_schedule(
             _set_next(schedule, now)
         schedule.version += 1
         _save_named(schedule)
+        if "deadline_seconds" in changed:
+            deadlines.move(schedule)
         if after is not None:
             schedule.after.set(after)
         if waits_for is not None:

@@ -126,6 +126,7 @@ def _run(slot: Slot, schedule: Schedule, now: datetime, actor: Any) -> Slot:
     slot.is_forced, slot.is_ignored, slot.failures = True, False, 0
     slot.due_at = slot.reason_at = slot.check_at = now
     slot.finished_at = slot.run = slot.backfill = None
+    slot.late_at = schedule.late_at(slot.logical_at)
     slot.version += 1
     return _saved(slot, schedule, now, "slot.rerun" if again else "slot.run_now", actor)
 

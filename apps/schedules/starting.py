@@ -29,7 +29,7 @@ BACKFILL_BELOW = 10  # how much lower than its schedule's the priority of a back
 LAUNCH_RETRY = timedelta(seconds=15)
 SAVED = [
     "status", "reason", "message", "reason_at", "check_at", "run", "tries", "is_forced", "started_at", "finished_at",
-    "version", "updated_at",
+    "late_at", "version", "updated_at",
 ]  # fmt: skip
 
 
@@ -142,7 +142,8 @@ def end(slot: Slot, status: SlotStatus, reason: Why, *, now: datetime, message: 
     """In memory: the slot is over."""
     slot.status, slot.reason, slot.message = status, reason, message[:MESSAGE_LENGTH]
     slot.reason_at = slot.finished_at = now
-    slot.check_at, slot.is_forced = None, False
+    slot.check_at = slot.late_at = None
+    slot.is_forced = False
     slot.version += 1
 
 

@@ -4,7 +4,7 @@ import time
 
 from celery import shared_task
 
-from . import engine, following, selectors
+from . import deadlines, engine, following, selectors
 from .clock import database_now
 
 ROUNDS = 120  # batches one tick does at most; the next tick, a second later, goes on
@@ -14,13 +14,14 @@ MOST_HELPERS = 3  # further workers a tick asks for when a crowd is due at one m
 
 @shared_task(ignore_result=True)
 def tick() -> None:
-    """Fire what is due now and within the second, and look again at slots that asked for it.
+    """Fire what is due now and within the second, look again at slots that asked for it, and tell of late ones.
 
     The tick waits for a time that is less than a second away, so that it is met to a few milliseconds rather than
     at the beat of the clock. It waits outside any transaction and by the database's clock: never early.
     """
     _fire()
     engine.look_again()
+    _announce_late()
     coming = selectors.next_due_at()
     if coming is None or not 0 < (coming - database_now()).total_seconds() < PRECISE_SECONDS:
         return
@@ -45,6 +46,12 @@ def _fire_at(moment: float) -> None:
 def _fire() -> None:
     for _round in range(ROUNDS):
         if engine.fire_due() < engine.BATCH:
+            return
+
+
+def _announce_late() -> None:
+    for _round in range(ROUNDS):
+        if deadlines.announce_passed() < deadlines.BATCH:
             return
 
 

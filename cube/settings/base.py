@@ -243,6 +243,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"expires": 14},
     },
+    "alerts-retention": {
+        "task": "apps.alerts.tasks.remove_expired",
+        "schedule": 3600.0,
+        "options": {"expires": 3000},
+    },
     "clusters-probe": {
         "task": "apps.clusters.tasks.probe_clusters",
         "schedule": 30.0,
@@ -297,6 +302,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("CUBE_EMAIL_FROM", default="cube@loc
 CUBE_ALERT_EMAIL_DOMAINS: list[str] = env.list("CUBE_ALERT_EMAIL_DOMAINS", default=[])  # none: any
 # Webhooks call public addresses; these private networks are allowed beside them.
 CUBE_ALERT_PRIVATE_NETWORKS: list[str] = env.list("CUBE_ALERT_PRIVATE_NETWORKS", default=[])
+CUBE_ALERT_RETENTION_DAYS = env.int("CUBE_ALERT_RETENTION_DAYS", default=90)  # 0: for ever
 CUBE_NOTIFIERS = {
     "email": "apps.alerts.notifiers.email.EmailNotifier",
     "webhook": "apps.alerts.notifiers.webhook.WebhookNotifier",

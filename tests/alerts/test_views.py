@@ -101,6 +101,25 @@ class TestIncidents:
         assert Incident.objects.get().is_open
 
 
+class TestLiveParts:
+    @pytest.mark.parametrize("part", ["incidents", "rules", "channels"])
+    def test_a_script_is_given_the_part_alone(self, client, member, project, incident, part):
+        client.force_login(member)
+        url = f"/projects/{project.slug}/alerts/{'' if part == 'incidents' else part + '/'}"
+
+        whole, alone = text_of(client.get(url)), text_of(client.get(url, headers={"HX-Request": "true"}))
+
+        assert f'data-live-part="{part}" data-socket="/ws/projects/{project.slug}/alerts/"' in whole
+        assert alone.count(f'id="{part}"') == 1
+        assert "<html" not in alone
+
+    def test_of_one_incident_too(self, client, member, project, incident):
+        client.force_login(member)
+        url = f"/projects/{project.slug}/alerts/incidents/{incident.uid}/"
+
+        assert text_of(client.get(url, headers={"HX-Request": "true"})).strip().startswith('<div id="incident"')
+
+
 class TestRules:
     def test_is_made_edited_snoozed_and_deleted(self, page, channel, schedule):
         asked = {

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from apps.alerts import services, watching
 from apps.alerts.models import Delivery, Incident, Rule
+from apps.schedules import deadlines
 from apps.schedules.models import Schedule, Slot
 
 from .conftest import incidents, look, run, slot, told
@@ -127,9 +128,34 @@ class TestLateness:
         Slot.objects.filter(pk=slow.pk).update(status="succeeded", finished_at=timezone.now())
         watching.sweep()
 
+        late = slow.logical_at + timedelta(minutes=10)
+        times = [f"{at:%Y-%m-%d %H:%M:%S} UTC" for at in (slow.logical_at, late)]
+        assert Incident.objects.get().message == f"The time {times[0]} has not ended by its deadline, {times[1]}."
         assert before == [("late", True, 1)]
         assert incidents() == [("late", False, 1)]
         assert told() == ["opened", "resolved"]
+
+    def test_a_passed_deadline_is_told_once_without_waiting_for_the_sweep(
+        self, dated, django_capture_on_commit_callbacks
+    ):
+        at = timezone.now() - timedelta(minutes=10)
+        slot(dated, "running", minutes_ago=10, late_at=at)
+        for _tick in range(2):
+            with django_capture_on_commit_callbacks(execute=True):
+                deadlines.announce_passed()
+        early = incidents()
+        watching.sweep()
+
+        assert early == incidents() == [("late", True, 1)]
+        assert told() == ["opened"]
+
+    def test_a_passed_deadline_of_a_project_without_rules_is_nobodys(self, dated, django_capture_on_commit_callbacks):
+        Rule.objects.update(is_enabled=False)
+        slot(dated, "running", minutes_ago=11, late_at=timezone.now())
+        with django_capture_on_commit_callbacks(execute=True):
+            deadlines.announce_passed()
+
+        assert incidents() == []
 
     def test_a_time_within_its_deadline_is_not(self, dated):
         slot(dated, "running", minutes_ago=9)

@@ -1,6 +1,8 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -62,11 +64,30 @@ class TestDebugJob:
         entry = AuditEntry.objects.get(action="job.debug")
         assert (entry.actor, entry.detail) == (member, {"uid": str(made.uid), "of": str(job.uid)})
 
-    def test_of_a_session_is_another_session_of_the_same_job(self, submit, debug):
+    def test_asked_for_twice_it_is_one_session(self, submit, debug):
         job = submit()
 
-        again = debug(debug(job))
+        first = debug(job)
 
+        assert debug(job, seconds=7200) == first
+        assert debug(first) == first
+        assert (first.debug_of, Job.objects.filter(is_debug=True).count()) == (job, 1)
+        assert AuditEntry.objects.filter(action="job.debug").count() == 1
+
+    def test_each_person_has_a_session_of_their_own(self, submit, debug, operator):
+        job = submit()
+
+        assert debug(job) != debugging.debug_job(job=job, actor=operator)
+
+    @pytest.mark.parametrize("status", [JobStatus.STOPPING, JobStatus.STOPPED, JobStatus.SUCCEEDED])
+    def test_of_one_that_ends_is_another_session_of_the_same_job(self, submit, debug, status):
+        job = submit()
+        first = debug(job)
+        Job.objects.filter(pk=first.pk).update(status=status)
+
+        again = debug(fresh(first))
+
+        assert again != first
         assert (again.name, again.debug_of) == ("train-debug", job)
 
     def test_stays_idle_when_the_job_it_debugs_is_deleted(self, cluster, world, submit, debug, member, operator):
@@ -207,3 +228,21 @@ class TestPages:
         assert (body["is_debug"], body["debug_of"], body["time_limit_seconds"]) == (True, str(job.uid), 600)
         assert too_long.status_code == 400
         assert Job.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one writer in at a time anyway")
+def test_a_double_click_makes_one_session(submit, member):
+    job = submit()
+
+    def click(_number):
+        try:
+            return debugging.debug_job(job=job, actor=member).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = set(pool.map(click, range(8)))
+
+    assert made == set(Job.objects.filter(is_debug=True).values_list("pk", flat=True))
+    assert len(made) == 1

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.urls import reverse
 
+from apps.clusters.models import Cluster
 from apps.jobs.models import Job
 from apps.jobtemplates.models import TemplateVersion
 from apps.pipelines import comparing, services, watching
@@ -57,6 +58,11 @@ def begun(make_pipeline, member):
         return Run.objects.get(pk=run.pk)
 
     return make
+
+
+def job_of(project, name):
+    cluster, version = Cluster.objects.first() or ClusterFactory(), TemplateVersion.objects.get()
+    return Job.objects.create(project=project, name=name, cluster=cluster, template_version=version)
 
 
 def graph_of(run):
@@ -247,9 +253,7 @@ class TestTaskPanel:
 
     def test_offers_to_debug_the_latest_try_to_those_who_may(self, client, project, viewer, member, begun):
         run = begun()
-        job = Job.objects.create(
-            project=project, name="a", cluster=ClusterFactory(), template_version=TemplateVersion.objects.get()
-        )
+        job = job_of(project, "a")
         TaskRun.objects.filter(run=run, key="a").update(job=job)
         debug = reverse("jobs:debug", kwargs={"project": project.slug, "uid": job.uid})
 
@@ -260,6 +264,19 @@ class TestTaskPanel:
         assert debug in page(member, "a")
         assert debug not in page(viewer, "a")
         assert "/debug/" not in page(member, "c")  # no job yet
+
+    def test_offers_to_debug_an_item_of_a_fan_out_the_failed_one_first(self, client, project, viewer, member, begun):
+        run = begun()
+        for item in TaskRun.objects.filter(run=run, key="b", index__in=[0, 1]):
+            TaskRun.objects.filter(pk=item.pk).update(job=job_of(project, f"b-{item.index}"))
+
+        def panel(person):
+            client.force_login(person)
+            return client.get(at("task", project, uid=run.uid), {"key": "b"})
+
+        assert [item.index for item in panel(member).context["debug_items"]] == [1, 0]  # the third has no job yet
+        assert at("debug", project, uid=run.uid) in panel(member).content.decode()
+        assert "/debug/" not in panel(viewer).content.decode()
 
 
 class TestCompare:
@@ -281,8 +298,35 @@ class TestCompare:
         assert client.get(at("compare", project), query).status_code == 404
 
 
+class TestDebugItem:
+    def post(self, client, project, run, **data):
+        return client.post(at("debug", project, uid=run.uid), {"key": "b", "hours": "2", **data})
+
+    def test_opens_the_terminal_of_the_chosen_item(self, client, project, member, begun):
+        run, job = begun(), job_of(project, "b-1")
+        TaskRun.objects.filter(run=run, key="b", index=1).update(job=job)
+        client.force_login(member)
+
+        answers = [self.post(client, project, run, index="1") for _click in range(2)]
+
+        session = Job.objects.get(is_debug=True)
+        assert (session.debug_of, session.time_limit_seconds) == (job, 7200)
+        terminal = reverse("jobs:terminal", kwargs={"project": project.slug, "uid": session.uid})
+        assert [answer.url for answer in answers] == [terminal] * 2
+
+    @pytest.mark.parametrize("data", [{"index": "0"}, {"index": "9"}, {"index": "x"}, {"key": "zz"}, {"hours": "3"}])
+    def test_refuses_what_has_no_job_and_starts_nothing(self, client, project, member, begun, data):
+        run = begun()
+        client.force_login(member)
+
+        answer = self.post(client, project, run, **{"index": "1", **data})
+
+        assert answer.url.startswith(at("run", project, uid=run.uid))
+        assert not Job.objects.filter(is_debug=True).exists()
+
+
 class TestVerbs:
-    @pytest.mark.parametrize("verb", ["stop", "rerun", "clear", "mark", "ignore"])
+    @pytest.mark.parametrize("verb", ["stop", "rerun", "clear", "mark", "ignore", "debug"])
     def test_are_not_for_viewers_nor_outsiders(self, client, project, viewer, outsider, begun, verb):
         run = begun()
         url = at(verb, project, uid=run.uid)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.alerts.models import Rule
 from apps.pipelines.models import Pipeline, Run
 from apps.portal import demo
 from apps.schedules import services
@@ -25,12 +26,24 @@ class TestTheSchedule:
         assert (schedule.max_active_runs, schedule.catch_up, schedule.is_paused) == (1, "latest", False)
         assert (schedule.next_logical_at - schedule.anchor_at).total_seconds() == 900
 
+    def test_is_watched_by_a_rule_that_tells_nobody_outside(self, seed):
+        seed()
+
+        rule = Rule.objects.select_related("pipeline").get()
+        assert (rule.pipeline.name, rule.conditions, rule.tells_recovery) == (
+            "Digits",
+            {"failed", "late", "paused"},
+            True,
+        )
+        assert (Schedule.objects.get().deadline_seconds, rule.channels.count()) == (600, 0)
+
     def test_is_made_once(self, seed):
         seed()
 
         seed()
 
-        assert (Pipeline.objects.count(), Run.objects.count(), Schedule.objects.count()) == (1, 1, 1)
+        counts = [model.objects.count() for model in (Pipeline, Run, Schedule, Rule)]
+        assert counts == [1, 1, 1, 1]
 
     def test_stays_paused(self, seed):
         seed()

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps.pipelines import services as pipelines
 from apps.pipelines.models import Run
-from apps.schedules import backfills, engine, following, services, slots
+from apps.schedules import backfills, deadlines, engine, following, services, slots
 from apps.schedules.models import Schedule, Slot
 from tests.factories import TemplateVersionFactory
 
@@ -31,7 +31,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     clock = Clock()
-    for module in (engine, following, services, slots, backfills):
+    for module in (engine, following, services, slots, backfills, deadlines):
         monkeypatch.setattr(module, "database_now", clock)
     return clock
 

@@ -135,7 +135,7 @@ class TaskPanel(OneRun, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         graph = Version.objects.values_list("graph", flat=True).get(pk=self.run.pipeline_version_id)
         since = self.request.GET.get("since", "")
-        items = None
+        items, may_debug = None, "debug_job" in self.permissions
         if self.task.item_count:
             items = watching.items_of(self.run, self.task.key, int(since[:9]) if since.isdecimal() else 0)
         return super().get_context_data(
@@ -143,6 +143,7 @@ class TaskPanel(OneRun, TemplateView):
             task=self.task,
             line=watching.Line(self.task, graph["tasks"].get(self.task.key, {})),
             items=items,
+            debug_items=watching.items_to_debug(self.run, self.task.key) if items and may_debug else [],
             debug_form=DebugForm(),
             tries=self.task.history.select_related("job").order_by("-number")[:CHOICES],
             marks=[

@@ -2,10 +2,13 @@
 
 from django.contrib import messages
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.generic import View
 
 from apps.core.errors import InvalidInput
+from apps.jobs import debugging
+from apps.jobs.forms import DebugForm
 from apps.pipelines import steering
 from apps.pipelines.models import WHOLE
 
@@ -81,3 +84,19 @@ class Ignore(RunVerb):
         ignored = "undo" not in request.POST
         steering.ignore_failure(run=self.run, key=self.key(), index=self.index(), ignored=ignored, actor=request.user)
         return self.back()
+
+
+class DebugItem(RunVerb):
+    """Starts a debug session of one item of a fan-out, and goes to its terminal."""
+
+    perm = "debug_job"
+
+    def act(self, request: HttpRequest) -> str:
+        form = DebugForm(request.POST)
+        if not form.is_valid():
+            raise InvalidInput({name: [str(text) for text in texts] for name, texts in form.errors.items()})
+        task = self.run.tasks.select_related("job").filter(key=self.key(), index=self.index()).first()
+        if task is None or task.job is None:
+            raise InvalidInput({"index": _("It has no job yet that could be debugged.")})
+        session = debugging.debug_job(job=task.job, actor=request.user, seconds=form.seconds())
+        return reverse("jobs:terminal", kwargs={"project": self.project.slug, "uid": session.uid})

@@ -4,7 +4,8 @@ import { fetchFragment } from "cube/refresh";
 
 export class SidePanel {
   constructor(element, url) {
-    Object.assign(this, { element, url, shown: null, said: "", log: null, turn: 0, cameFrom: null });
+    Object.assign(this, { element, url, shown: null, said: "", log: null, turn: 0, cameFrom: null, isOld: false });
+    element.addEventListener("toggle", () => this.isOld && this.#refresh(), { capture: true });
     element.addEventListener("click", (event) => event.target.closest("[data-panel-close]") && this.close());
     element.addEventListener("keydown", (event) => event.key === "Escape" && !event.target.closest("input, [data-logview]") && this.close());
     addEventListener("hashchange", () => this.#fromAddress());
@@ -40,7 +41,13 @@ export class SidePanel {
     const said = JSON.stringify(states[this.shown?.key] ?? null);
     const isNews = this.said && said !== this.said;
     this.said = said;
-    if (this.shown && isNews) this.#fetch();
+    if (this.shown && isNews) this.#refresh();
+  }
+
+  /** Not while somebody chooses in a menu: a list drawn anew has forgotten what they chose. */
+  #refresh() {
+    this.isOld = Boolean(this.element.querySelector("[data-menu][open]"));
+    if (!this.isOld) this.#fetch();
   }
 
   async #fetch() {
