@@ -9,16 +9,17 @@ from typing import Any
 
 from django.utils import timezone
 
+from apps.core.bulk import insert_rows, update_rows
 from apps.core.events import publish
+from apps.jobs.models import Job
 
 from .choices import TASK_ACTIVE, TASK_FINISHED, TaskStatus
 from .engine import Advance, Outcome, State, Tally, Verdict, advance, outcome_of, settle
 from .events import RunStatusChanged, TasksChanged
 from .graph.plan import Plan
-from .models import WHOLE, Run, RunEvent, TaskRun, TaskRunQuerySet
+from .models import WHOLE, Run, RunEvent, TaskRun, TaskRunQuerySet, TaskTry
 
 MESSAGE_LENGTH = 2000
-BATCH = 500  # rows a statement
 TOLD = 200  # tasks in a message to browsers
 LARGE: tuple[str, ...] = ("params", "outputs", "item")  # read and written only where that is what it is about
 STATE = [
@@ -41,6 +42,7 @@ class Pass:
         self.whole: dict[str, TaskRun] = {}
         self.changed: dict[int, TaskRun] = {}
         self.made: list[TaskRun] = []
+        self.submitted: list[tuple[TaskRun, Job]] = []  # tasks with the jobs made for them, whose tries are to be saved
         self.events: list[RunEvent] = []
         self.ended: list[tuple[str, Outcome]] = []
         self.started: list[TaskRun] = []  # to be opened: their needs are met
@@ -193,58 +195,37 @@ class Pass:
 
 def flush_all(looks: Iterable[Pass]) -> None:
     """Write the rows of several passes together. Those that are ready stay at hand."""
+    looks = list(looks)
     groups: dict[tuple[str, ...], list[TaskRun]] = {}
-    made: list[TaskRun] = []
     for look in looks:
         for row in look.changed.values():
             groups.setdefault(tuple(name for name in LARGE[:2] if name in row.__dict__), []).append(row)
         look.told += [(row.key, row.index, row.status) for row in (*look.changed.values(), *look.made)]
-        made += look.made
-    for extra, rows in groups.items():
-        _upsert(rows, [*STATE, *extra])
-    TaskRun.objects.bulk_create(made, batch_size=BATCH)
-    for look in looks:
-        for row in (*look.changed.values(), *look.made):
-            look.written[row.pk] = row
-        look.changed, look.made = {}, []
-
-
-def _upsert(rows: list[TaskRun], fields: list[str]) -> None:
-    """By primary key: one statement for many rows costs a tenth of Django's `bulk_update` of them.
-
-    Each of these rows exists, so what was not loaded is inserted nowhere; it is unknown again afterwards.
-    """
-    unknown = [(row, name) for row in rows for name in LARGE if name not in row.__dict__]
-    for row, name in unknown:
-        row.__dict__[name] = None
-    TaskRun.objects.bulk_create(
-        rows, batch_size=BATCH, update_conflicts=True, unique_fields=["id"], update_fields=fields
+    for loaded, rows in groups.items():
+        update_rows(rows, [*STATE, *loaded])
+    insert_rows(row for look in looks for row in look.made)
+    insert_rows(
+        TaskTry(task=row, number=row.tries, job=job, at=look.now) for look in looks for row, job in look.submitted
     )
-    for row, name in unknown:
-        del row.__dict__[name]
+    for look in looks:
+        look.written |= {row.pk: row for row in (*look.changed.values(), *look.made)}
+        look.changed, look.made, look.submitted = {}, [], []
 
 
 def save_all(looks: Sequence[Pass]) -> None:
     """Write everything in a few statements, however many passes there are, then tell."""
     flush_all(looks)
-    RunEvent.objects.bulk_create([event for look in looks for event in look.events], batch_size=BATCH)
-    for look in looks:
-        look.run.version += bool(look.told or look.events or look.has_new_status)
-    _save_runs([look.run for look in looks])
+    insert_rows(event for look in looks for event in look.events)
+    _save_runs(looks)
     for look in looks:
         _tell(look)
 
 
-def _save_runs(runs: list[Run]) -> None:
-    if len(runs) == 1:
-        runs[0].save(update_fields=RUN_STATE)
-        return
-    kept = [(run, run.created_at) for run in runs]
-    Run.objects.bulk_create(
-        runs, batch_size=BATCH, update_conflicts=True, unique_fields=["id"], update_fields=RUN_STATE
-    )
-    for run, created_at in kept:  # An insert, which this is none of, would have given it another one.
-        run.created_at = created_at
+def _save_runs(looks: Sequence[Pass]) -> None:
+    for look in looks:
+        look.run.version += bool(look.told or look.events or look.has_new_status)
+        look.run.updated_at = look.now
+    update_rows([look.run for look in looks], RUN_STATE)
 
 
 def _tell(look: Pass) -> None:
