@@ -8,6 +8,7 @@ a slow one are not launched by others beside it.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -20,11 +21,12 @@ from apps.quotas.models import TenantNamespace
 from apps.quotas.services import reconcile_namespace
 
 from . import launching, manifests, selectors, services
+from .choices import JobStatus
 from .models import Job
 from .plan import Launched
 
 THREADS = 8  # requests to a cluster at a time, of one worker
-TOGETHER = 50  # jobs a message: a burst is spread over workers
+TOGETHER = 100  # jobs a message: a burst is spread over workers
 RENEWED_SECONDS = 0.7  # several times within a lease
 PATIENCE = timedelta(seconds=15)  # before a job that could not be launched is asked for again
 
@@ -39,8 +41,7 @@ def launch_jobs(*, job_ids: Sequence[int]) -> list[int]:
     What another launcher has at the moment is left to it. These are not marked as taken until the cluster proves slow:
     nearly always they are launched by then, and a burst is spared a write of every row.
     """
-    free = selectors.free_in_queue().filter(pk__in=job_ids)
-    return _launch(list(free.order_by("pk").values_list("pk", flat=True)))
+    return _launch(selectors.for_launch(selectors.free_in_queue().filter(pk__in=job_ids)))
 
 
 def launch_lost() -> tuple[list[int], bool]:
@@ -50,7 +51,7 @@ def launch_lost() -> tuple[list[int], bool]:
         return [], False
     taken = services.take_for_launch(jobs=lost, limit=TOGETHER)
     try:
-        left = _launch(taken)
+        left = _launch(selectors.for_launch(Job.objects.filter(pk__in=taken, status=JobStatus.QUEUED)))
     except Exception:  # One job's trouble stays its own: each is tried alone, and not every second.
         logger.exception("jobs could not be launched together", job_ids=taken)
         left = taken
@@ -58,12 +59,14 @@ def launch_lost() -> tuple[list[int], bool]:
     return left, len(taken) == TOGETHER
 
 
-def _launch(taken: list[int]) -> list[int]:
-    left = sorted(selectors.retried(taken))
-    jobs = selectors.fresh_in_queue(set(taken) - set(left))
+def _launch(jobs: Sequence[Any]) -> list[int]:
+    left: list[int] = []
     asked: list[Asked] = []
     places: dict[tuple[int, int], TenantNamespace | None] = {}
     for job in jobs:
+        if job.is_retried:
+            left.append(job.pk)
+            continue
         tenancy = _tenancy(places, job.project, job.cluster)
         try:
             prepared = _prepared(job, tenancy) if tenancy else None
@@ -75,7 +78,7 @@ def _launch(taken: list[int]) -> list[int]:
             asked.append(prepared)
     answers = _create_all(asked)
     launched = [
-        Launched(job.pk, answer, note)
+        Launched(job.pk, job.cluster.slug, answer, note)
         for (job, _api, _wanted, note), answer in zip(asked, answers, strict=True)
         if answer
     ]

@@ -20,6 +20,7 @@ from apps.projects.selectors import secret_references
 from .models import Job
 
 WRITTEN = frozenset({"name", "priority", "max_retries", "time_limit_seconds"})  # fields that people fill in as they are
+UNWRITTEN = [field.name for field in Job._meta.fields if field.name not in WRITTEN]
 
 
 def draft_job(
@@ -81,7 +82,7 @@ def draft_job(
         uid=uid or uuids.uuid4(),
     )
     try:
-        job.clean_fields(exclude=[f.name for f in Job._meta.fields if f.name not in WRITTEN])
+        job.clean_fields(exclude=UNWRITTEN)
     except ValidationError as refusal:
         errors.update(refusal.message_dict)
     if errors:

@@ -54,5 +54,6 @@ class Launched:
     """The object of a job's first attempt exists in the cluster."""
 
     job_id: int
+    cluster: str  # its slug
     object_uid: str
     note: str

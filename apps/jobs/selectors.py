@@ -1,11 +1,10 @@
 """Reads that span tables."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from apps.clusters.choices import Health
@@ -47,13 +46,17 @@ def plan_for(job: Job, *, attempt: int, has_workspace: bool) -> JobPlan:
     )
 
 
-def fresh_in_queue(job_ids: Iterable[int]) -> list[Job]:
-    """Queued jobs with what a launch reads of them; what many share is read once and not joined to each."""
-    jobs = list(Job.objects.filter(pk__in=list(job_ids), status=JobStatus.QUEUED).order_by("pk"))
+def for_launch(rows: JobQuerySet) -> list[Any]:
+    """Jobs with what a launch reads of them, by key; what many share is read once and not joined to each.
+
+    `is_retried` says of each whether it has been tried before.
+    """
+    later = Attempt.objects.filter(job=OuterRef("pk"), number__gt=1)
+    jobs = list(rows.annotate(is_retried=Exists(later)).order_by("pk"))
     groups = ResourceGroup.objects.in_bulk({job.resource_group_id for job in jobs} - {None})
     clusters = Cluster.objects.in_bulk({job.cluster_id for job in jobs})
     projects = Project.objects.in_bulk({job.project_id for job in jobs})
-    versions = TemplateVersion.objects.select_related("template").in_bulk({job.template_version_id for job in jobs})
+    versions = TemplateVersion.objects.in_bulk({job.template_version_id for job in jobs})
     for job in jobs:
         job.project, job.cluster = projects[job.project_id], clusters[job.cluster_id]
         job.template_version = versions[job.template_version_id]
@@ -90,11 +93,6 @@ def lost_in_queue() -> JobQuerySet:
     """
     late = free_in_queue().filter(updated_at__lt=timezone.now() - LATE)
     return late.exclude(cluster__health=Health.UNREACHABLE)
-
-
-def retried(job_ids: Iterable[int]) -> set[int]:
-    """Of the named jobs, those that have been tried before."""
-    return set(Attempt.objects.filter(job__in=list(job_ids), number__gt=1).values_list("job_id", flat=True))
 
 
 def clusters_in_use() -> QuerySet[Cluster]:

@@ -4,7 +4,7 @@ Every verb here may be called twice or after a crash: names are fixed, transitio
 and `sweep.py` finds what was left half done.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from apps.accounts import audit
 from apps.accounts.models import AuditEntry
-from apps.clusters.models import Cluster
-from apps.core.bulk import update_rows
+from apps.core.bulk import insert_rows, update_rows
 from apps.core.errors import InvalidInput, InvalidTransition
 from apps.core.events import publish
 from apps.quotas.selectors import namespace_name
@@ -28,7 +27,6 @@ from .observation import Failure, PodFacts, read_outputs
 from .plan import Launched, object_name
 
 MESSAGE_LENGTH = 2000
-BATCH = 500  # rows a statement
 LEASE = timedelta(seconds=2)  # a launcher's, over the jobs it has taken; it is renewed while it lives
 PHASES = {"Pending": 0, "Unknown": 1, "Running": 1, "Succeeded": 2, "Failed": 2}  # a pod never goes back
 
@@ -92,13 +90,12 @@ def submit_jobs(*, drafts: Sequence[Job]) -> list[Job]:
 
 def _queue_all(fresh: list[Job]) -> None:
     now = timezone.now()
-    Job.objects.bulk_create(fresh, batch_size=BATCH)
-    Attempt.objects.bulk_create([_first_attempt(job) for job in fresh], batch_size=BATCH)
-    JobEvent.objects.bulk_create(
-        [JobEvent(job=job, at=now, status=job.status, text="Submitted.", actor=job.submitted_by) for job in fresh],
-        batch_size=BATCH,
+    insert_rows(fresh)
+    insert_rows(_first_attempt(job) for job in fresh)
+    insert_rows(
+        JobEvent(job=job, at=now, status=job.status, text="Submitted.", actor=job.submitted_by) for job in fresh
     )
-    AuditEntry.objects.bulk_create([_submission(job) for job in fresh], batch_size=BATCH)
+    insert_rows(_submission(job) for job in fresh)
     if fresh:
         publish(JobsQueued(job_ids=tuple(job.pk for job in fresh)))
     for job in fresh:
@@ -180,7 +177,7 @@ def record_launched(*, job_id: int, attempt: int, object_uid: str, note: str = "
         return True
     if job.status == JobStatus.QUEUED:
         _start(job, attempt, JobStatus.STARTING)
-        _save(job, " ".join(filter(None, [f"Sent to cluster {job.cluster.slug}.", note])))
+        _save(job, _sent(job.cluster.slug, note))
     return job.status in {JobStatus.STARTING, JobStatus.RUNNING}
 
 
@@ -189,22 +186,29 @@ def record_launched_together(*, launched: Sequence[Launched]) -> frozenset[int]:
     """`record_launched` for first attempts of jobs that are still queued. Returns whose that was; the rest is left."""
     found = {one.job_id: one for one in launched}
     rows = Job.objects.select_for_update(of=("self",)).filter(pk__in=found, status=JobStatus.QUEUED).order_by("pk")
-    jobs = list(rows)
-    attempts = {row.job_id: row for row in Attempt.objects.filter(job__in=jobs).order_by("number")}
+    jobs = list(rows.only("uid", "project_id", "status", "version"))
+    attempts = {row.job_id: row for row in _attempts_of(jobs)}
     jobs = [job for job in jobs if attempts[job.pk].number == 1]
-    clusters = dict(Cluster.objects.filter(pk__in={job.cluster_id for job in jobs}).values_list("pk", "slug"))
     now, told = timezone.now(), []
     for job in jobs:
         job.move_to(JobStatus.STARTING)
         job.updated_at, job.taken_until = now, None
         attempts[job.pk].status, attempts[job.pk].object_uid = JobStatus.STARTING, found[job.pk].object_uid
-        text = " ".join(filter(None, [f"Sent to cluster {clusters[job.cluster_id]}.", found[job.pk].note]))
-        told.append(JobEvent(job=job, at=now, status=job.status, text=text))
+        told.append(JobEvent(job=job, at=now, status=job.status, text=_sent(found[job.pk].cluster, found[job.pk].note)))
         _announce(job)
     update_rows(jobs, ["status", "version", "updated_at", "taken_until"])
     update_rows([attempts[job.pk] for job in jobs], ["status", "object_uid"])
-    JobEvent.objects.bulk_create(told, batch_size=BATCH)
+    insert_rows(told)
     return frozenset(job.pk for job in jobs)
+
+
+def _attempts_of(jobs: Sequence[Job]) -> Iterable[Attempt]:
+    """In their order, with what a launch changes."""
+    return Attempt.objects.filter(job__in=jobs).order_by("number").only("job_id", "number", "status", "object_uid")
+
+
+def _sent(cluster: str, note: str) -> str:
+    return f"Sent to cluster {cluster}. {note}".rstrip()
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 from django.db import transaction
+from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError
@@ -18,11 +19,18 @@ from apps.jobs.choices import JobStatus
 
 from . import beginning, news, opening, submitting
 from .choices import RUN_FINISHED, TASK_ACTIVE, TASK_WAITING, RunStatus, TaskStatus, Why
-from .models import WHOLE, Run, TaskRun
+from .models import WHOLE, Pipeline, Run, TaskRun, Version
 from .passes import Pass, save_all
 
 MOST_PASSES = 40  # a task of the queue; another one goes on then
 STOPPED_AT_ONCE = 50
+FEW = 10  # runs, whose rows are joined to what they refer to; more share most of it, and read it once
+SHARED = (
+    "project",
+    "started_by",
+    Prefetch("pipeline", Pipeline.objects.defer("description")),
+    Prefetch("pipeline_version", Version.objects.defer("graph", "schema")),
+)
 logger = structlog.get_logger(__name__)
 
 
@@ -65,10 +73,12 @@ def _advance_alone(run_id: int) -> bool:
 
 def locked_runs(run_ids: Collection[int], *, wait: bool) -> list[Run]:
     """The runs under their locks; without those that are gone and, where `wait` is False, that somebody else has."""
-    rows = Run.objects.select_for_update(of=("self",), skip_locked=not wait)
+    rows = Run.objects.select_for_update(of=("self",), skip_locked=not wait).filter(pk__in=run_ids).order_by("pk")
+    if len(run_ids) > FEW:
+        return list(rows.prefetch_related(*SHARED))
     related = ("project", "pipeline", "pipeline_version", "started_by")
     large = ("pipeline_version__graph", "pipeline_version__schema", "pipeline__description", "started_by__password")
-    return list(rows.select_related(*related).defer(*large).filter(pk__in=run_ids).order_by("pk"))
+    return list(rows.select_related(*related).defer(*large))
 
 
 @transaction.atomic

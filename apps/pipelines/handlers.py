@@ -8,7 +8,7 @@ from apps.jobs.events import JobStatusChanged
 from . import selectors, tasks
 from .events import PipelineSaved, RunsQueued, RunStatusChanged, TasksChanged, TriesDue
 
-CHUNK = 25  # runs a message: a burst of starts is spread over workers
+CHUNK = 100  # runs a message: a burst of starts is spread over workers
 SOON_SECONDS = 300  # what is due later is left to the sweep, rather than kept by a worker
 WORTH_KNOWING = frozenset({JobStatus.RUNNING, *FINISHED})
 

@@ -121,8 +121,9 @@ def outputs_for(look: Pass, tasks: Iterable[Task]) -> dict[str, Any]:
         found |= {key: outputs or {} for key, outputs in ended.values_list("key", "outputs")}
     for key in keys & look.whole.keys():  # What has changed in this pass is not in the database yet.
         row = look.whole[key]
-        if row.pk in look.changed and row.status != TaskStatus.SUCCEEDED:
+        is_unsaved = row.pk is None or row.pk in look.changed
+        if is_unsaved and row.status != TaskStatus.SUCCEEDED:
             found[key] = None
-        elif row.pk in look.changed and "outputs" in row.__dict__:
+        elif is_unsaved and "outputs" in row.__dict__:
             found[key] = row.outputs or {}
     return found

@@ -9,17 +9,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.core.bulk import update_rows
+from apps.core.bulk import insert_rows, update_rows
 from apps.core.events import publish
+from apps.jobs.models import Job
 
 from .choices import TASK_ACTIVE, TASK_FINISHED, TaskStatus
 from .engine import Advance, Outcome, State, Tally, Verdict, advance, outcome_of, settle
 from .events import RunStatusChanged, TasksChanged
 from .graph.plan import Plan
-from .models import WHOLE, Run, RunEvent, TaskRun, TaskRunQuerySet
+from .models import WHOLE, Run, RunEvent, TaskRun, TaskRunQuerySet, TaskTry
 
 MESSAGE_LENGTH = 2000
-BATCH = 500  # rows a statement
 TOLD = 200  # tasks in a message to browsers
 LARGE: tuple[str, ...] = ("params", "outputs", "item")  # read and written only where that is what it is about
 STATE = [
@@ -42,6 +42,7 @@ class Pass:
         self.whole: dict[str, TaskRun] = {}
         self.changed: dict[int, TaskRun] = {}
         self.made: list[TaskRun] = []
+        self.submitted: list[tuple[TaskRun, Job]] = []  # tasks with the jobs made for them, whose tries are to be saved
         self.events: list[RunEvent] = []
         self.ended: list[tuple[str, Outcome]] = []
         self.started: list[TaskRun] = []  # to be opened: their needs are met
@@ -194,32 +195,37 @@ class Pass:
 
 def flush_all(looks: Iterable[Pass]) -> None:
     """Write the rows of several passes together. Those that are ready stay at hand."""
+    looks = list(looks)
     groups: dict[tuple[str, ...], list[TaskRun]] = {}
-    made: list[TaskRun] = []
     for look in looks:
         for row in look.changed.values():
             groups.setdefault(tuple(name for name in LARGE[:2] if name in row.__dict__), []).append(row)
         look.told += [(row.key, row.index, row.status) for row in (*look.changed.values(), *look.made)]
-        made += look.made
-    for extra, rows in groups.items():
-        update_rows(rows, [*STATE, *extra])
-    TaskRun.objects.bulk_create(made, batch_size=BATCH)
+    for loaded, rows in groups.items():
+        update_rows(rows, [*STATE, *loaded])
+    insert_rows(row for look in looks for row in look.made)
+    insert_rows(
+        TaskTry(task=row, number=row.tries, job=job, at=look.now) for look in looks for row, job in look.submitted
+    )
     for look in looks:
-        for row in (*look.changed.values(), *look.made):
-            look.written[row.pk] = row
-        look.changed, look.made = {}, []
+        look.written |= {row.pk: row for row in (*look.changed.values(), *look.made)}
+        look.changed, look.made, look.submitted = {}, [], []
 
 
 def save_all(looks: Sequence[Pass]) -> None:
     """Write everything in a few statements, however many passes there are, then tell."""
     flush_all(looks)
-    RunEvent.objects.bulk_create([event for look in looks for event in look.events], batch_size=BATCH)
+    insert_rows(event for look in looks for event in look.events)
+    _save_runs(looks)
+    for look in looks:
+        _tell(look)
+
+
+def _save_runs(looks: Sequence[Pass]) -> None:
     for look in looks:
         look.run.version += bool(look.told or look.events or look.has_new_status)
         look.run.updated_at = look.now
     update_rows([look.run for look in looks], RUN_STATE)
-    for look in looks:
-        _tell(look)
 
 
 def _tell(look: Pass) -> None:

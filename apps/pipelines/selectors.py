@@ -1,6 +1,7 @@
 """Reads that span tables."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
@@ -44,6 +45,11 @@ def _versions(references: set[Reference], **filters: Any) -> dict[Reference, Tem
     wanted = {reference: keys[reference] for reference in references if reference in keys}
     found = TemplateVersion.objects.select_related("template").in_bulk(set(wanted.values()))
     return {reference: found[pk] for reference, pk in wanted.items()}
+
+
+def saved_at(pipeline_ids: Iterable[int]) -> dict[int, datetime]:
+    """When each of these pipelines was last saved: put away, described, or given a version."""
+    return dict(Pipeline.objects.filter(pk__in=list(pipeline_ids)).values_list("pk", "updated_at"))
 
 
 def newest_versions(pipelines: Iterable[Pipeline]) -> dict[int, Version]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts import audit
+from apps.core.bulk import insert_rows
 from apps.core.errors import DomainError, InvalidInput, InvalidTransition
 from apps.core.events import publish
 from apps.core.validation import clean
@@ -26,7 +27,6 @@ from .graph.limits import DEFAULT_PARALLELISM, MAX_PARALLELISM
 from .models import Pipeline, Run, RunEvent, Version
 from .saving import checked_graph
 
-BATCH = 500
 UNWRITTEN = {"project", "created_by"}  # Names within the project are looked at when it is saved.
 
 
@@ -282,8 +282,10 @@ def start_new_run(new: NewRun) -> Run:
         return _twins(drafts)[drafts[0].uid]
 
 
-def start_runs(news: Sequence[NewRun]) -> list[Run]:
+def start_runs(news: Sequence[NewRun], *, at: datetime | None = None) -> list[Run]:
     """Queue many runs in a few statements, in the order given; callable inside the caller's transaction.
+
+    `at` is when they are said to be made: for a caller whose transaction becomes real at a moment it waits for.
 
     Those whose uid is a run already are that run. Raises InvalidInput with paths as `runs[3].params.day`; then nothing
     has changed. Whoever must not lose all for one asks `draft_run` about each before.
@@ -291,7 +293,7 @@ def start_runs(news: Sequence[NewRun]) -> list[Run]:
     drafts = _drafts(news)
     twins = _twins(drafts)  # Before the block: a refusal within it would spoil the caller's transaction.
     with transaction.atomic(savepoint=False):
-        return _save_all(drafts, twins)
+        return _save_all(drafts, twins, at=at)
 
 
 def _drafts(news: Sequence[NewRun]) -> list[Run]:
@@ -314,15 +316,14 @@ def _with_version(new: NewRun, version: Version) -> NewRun:
     return NewRun(**{**new.__dict__, "version": version})
 
 
-def _save_all(drafts: list[Run], twins: Mapping[uuids.UUID, Run]) -> list[Run]:
+def _save_all(drafts: list[Run], twins: Mapping[uuids.UUID, Run], *, at: datetime | None = None) -> list[Run]:
     """Save the drafts whose uids are new, tell of them, and give a run for each."""
     fresh = {run.uid: run for run in drafts if run.uid not in twins}
-    made = {run.uid: run for run in Run.objects.bulk_create(fresh.values(), batch_size=BATCH)}
+    made = {run.uid: run for run in insert_rows(fresh.values(), at=at)}
     by_people = [run for run in made.values() if run.started_by]
     now = timezone.now()
-    RunEvent.objects.bulk_create(
-        [RunEvent(run=run, at=now, status=run.status, text=_began(run), actor=run.started_by) for run in by_people],
-        batch_size=BATCH,
+    insert_rows(
+        RunEvent(run=run, at=now, status=run.status, text=_began(run), actor=run.started_by) for run in by_people
     )
     for run in by_people:  # What a schedule starts, its slots tell of.
         _audit(run.started_by, "pipeline.run", run.pipeline, run=str(run.uid), version=run.pipeline_version.number)

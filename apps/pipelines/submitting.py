@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from django.db.models import Q
@@ -30,10 +31,10 @@ from .choices import TaskStatus, Why
 from .expressions import ExpressionError, Values, resolve
 from .graph.judging import Reference
 from .graph.plan import Task
-from .models import TaskRun, TaskTry
+from .models import TaskRun
 from .news import count_item
 from .opening import fail, outputs_for, run_values
-from .passes import Pass, flush_all
+from .passes import Pass
 
 BATCH = 100  # jobs a pass
 FRESH_SECONDS = 2  # that clusters and template versions are kept
@@ -73,7 +74,6 @@ def places_now(moment: int) -> Places:
 
 def submit_ready(looks: Sequence[Pass]) -> set[int]:
     """Make jobs of as many ready tasks of each run as there is room for. Returns the runs that may have more."""
-    flush_all([look for look in looks if look.made])  # New rows have no key yet, and jobs follow from that.
     more, drafts = set(), []
     for look in looks:
         room = min(BATCH, look.run.parallelism - look.run.active_tasks)
@@ -91,7 +91,7 @@ def submit_ready(looks: Sequence[Pass]) -> set[int]:
 def _ready(look: Pass, room: int) -> list[TaskRun]:
     """The most urgent ready tasks: those in the database, and those this pass has made ready."""
     known = {**look.written, **look.changed}
-    mine = [row for row in known.values() if row.status == TaskStatus.READY]
+    mine = [row for row in (*known.values(), *look.made) if row.status == TaskStatus.READY]
     due = [row for row in mine if row.due_at is None or row.due_at <= look.now]
     if look.run.ready_tasks == len(mine):
         return sorted(due, key=_urgency)[:room]
@@ -101,8 +101,9 @@ def _ready(look: Pass, room: int) -> list[TaskRun]:
     return sorted([*rows, *due], key=_urgency)[:room]
 
 
-def _urgency(row: TaskRun) -> tuple[int, int]:
-    return -row.priority, row.pk
+def _urgency(row: TaskRun) -> tuple[int, float]:
+    """New rows have no key yet: they come last of their priority, in the order in which they are saved."""
+    return -row.priority, row.pk or inf
 
 
 Draft = tuple[Pass, TaskRun, Job]
@@ -145,13 +146,11 @@ def _give_up(look: Pass, row: TaskRun, reason: str, message: str) -> None:
 
 def _queue(drafts: list[Draft]) -> None:
     queued = jobs.submit_jobs(drafts=[job for _look, _row, job in drafts])
-    tries = []
     for (look, row, _draft), job in zip(drafts, queued, strict=True):
         row.tries += 1
         row.job, row.params, row.due_at = job, job.params, None
         look.move(row, TaskStatus.SUBMITTED)
-        tries.append(TaskTry(task=row, number=row.tries, job=job, at=look.now))
-    TaskTry.objects.bulk_create(tries, batch_size=500)
+        look.submitted.append((row, job))
 
 
 def _draft(
@@ -184,7 +183,7 @@ def _draft(
         resource_group=group,
         time_limit_seconds=task.definition.get("timeout_seconds"),
         needs_outputs=True,
-        uid=job_uid(look.run.uid, row.pk, row.tries + 1),
+        uid=job_uid(look.run.uid, row, row.tries + 1),
         actor=look.run.started_by,
     )
 
@@ -202,9 +201,14 @@ def _params(task: Task, version: TemplateVersion, values: Values) -> dict[str, A
     return made
 
 
-def job_uid(run_uid: uuid.UUID, task_id: int, number: int) -> uuid.UUID:
-    """The same for the same try, and nothing anybody outside could make a job under beforehand."""
-    digest = salted_hmac("pipelines.job", f"{run_uid}/{task_id}/{number}", algorithm="sha256").digest()
+def job_uid(run_uid: uuid.UUID, row: TaskRun, number: int) -> uuid.UUID:
+    """The same for the same try, and nothing anybody outside could make a job under beforehand.
+
+    A task that is made now has no key in the database yet. Items that are made anew count their tries from 1 again:
+    when they became ready tells them from those before.
+    """
+    try_ = f"{run_uid}/{row.key}/{row.index}/{row.ready_at}/{number}"
+    digest = salted_hmac("pipelines.job", try_, algorithm="sha256").digest()
     return uuid.UUID(bytes=digest[:16], version=4)
 
 

@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from apps.pipelines.choices import RUN_FINISHED, RunStatus
 from apps.pipelines.models import Pipeline, Run, Version
 from apps.projects.models import Project
 
 from .admission import BackfillFacts, Rules, SlotFacts
-from .choices import Kind, Past, SlotStatus
+from .choices import Kind, Overlap, Past, SlotStatus
 from .models import Backfill, Schedule, Slot, timetable_of
 from .planning import next_after
 
@@ -50,7 +50,22 @@ def locked(ids: Iterable[int], *, wait: bool = False, limit: int | None = None) 
     """
     rows = Schedule.objects.filter(pk__in=list(ids)).order_by("pk")
     skip = not wait and connection.features.has_select_for_update_skip_locked
-    found = list(rows.select_for_update(of=("self",), skip_locked=skip)[:limit])
+    return _with_what_they_name(rows.select_for_update(of=("self",), skip_locked=skip)[:limit])
+
+
+def locked_ahead(moment: datetime, *, limit: int) -> list[Schedule]:
+    """Up to `limit` schedules that are due by `moment`, which is to come, and will start whatever happens until then,
+    under their locks; those that somebody holds are left out."""
+    rows = Schedule.objects.filter(is_paused=False, next_fire_at__lte=moment).order_by("next_fire_at")
+    unfinished = Slot.objects.unfinished().filter(schedule=OuterRef("pk"))
+    awaited = Schedule.waits_for.through.objects.filter(schedule=OuterRef("pk"))
+    unbound = Q(overlap=Overlap.PARALLEL, depends_on_past=Past.OFF, keep_newest=None)
+    certain = rows.filter(unbound | ~Exists(unfinished), ~Exists(awaited))
+    return _with_what_they_name(certain.select_for_update(of=("self",), skip_locked=True)[:limit])
+
+
+def _with_what_they_name(rows: QuerySet[Schedule]) -> list[Schedule]:
+    found = list(rows)
     projects = Project.objects.in_bulk({row.project_id for row in found})
     pipelines = Pipeline.objects.defer("description").in_bulk({row.pipeline_id for row in found})
     versions = Version.objects.defer("graph").in_bulk({row.pipeline_version_id for row in found} - {None})

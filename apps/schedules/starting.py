@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from apps.core.bulk import update_rows
+from apps.core.bulk import insert_rows, update_rows
 from apps.core.errors import DomainError, InvalidInput
 from apps.core.events import publish
 from apps.pipelines import services as pipelines
@@ -46,6 +47,11 @@ class Work:
     starting: list[int] = field(default_factory=list)
     refused: tallies.Counts = field(default_factory=Counter)
 
+    @property
+    def written_at(self) -> datetime:
+        """When its rows are said to be saved: what is prepared ahead of a moment becomes real at that moment."""
+        return max(self.now, timezone.now())
+
 
 def advance(schedules: Collection[Schedule], *, now: datetime, fresh: Sequence[Slot] = ()) -> None:
     """Save `fresh` slots and decide about all unfinished ones of these schedules, whose rows the caller has locked."""
@@ -70,7 +76,7 @@ def advance(schedules: Collection[Schedule], *, now: datetime, fresh: Sequence[S
 def _saved_where_past_counts(fresh: Sequence[Slot], schedules: dict[int, Schedule]) -> list[Slot]:
     """What asks for the slot before it needs rows to ask about; the rest is saved once, decided."""
     dependent = [slot for slot in fresh if schedules[slot.schedule_id].depends_on_past != Past.OFF]
-    Slot.objects.bulk_create(dependent, batch_size=500)
+    insert_rows(dependent)
     kept = {id(slot) for slot in dependent}
     return [slot for slot in fresh if id(slot) not in kept]
 
@@ -168,10 +174,10 @@ def _start_runs(work: Work) -> None:
         key: new_run(work.slots[key], work.schedules[work.slots[key].schedule_id], newest) for key in work.starting
     }
     try:
-        runs = pipelines.start_runs(list(asked.values()))
+        runs = pipelines.start_runs(list(asked.values()), at=work.written_at)
     except InvalidInput:  # Of one or of some: the others are started all the same.
         asked = {key: new for key, new in asked.items() if _can_start(work, key, new)}
-        runs = pipelines.start_runs(list(asked.values()))
+        runs = pipelines.start_runs(list(asked.values()), at=work.written_at)
     for key, run in zip(asked, runs, strict=True):
         _started(work, key, run)
 
@@ -221,7 +227,7 @@ def _started(work: Work, key: int, run: Run) -> None:
 
 def _save(work: Work) -> None:
     fresh = [slot for key, slot in work.slots.items() if key < 0]
-    Slot.objects.bulk_create(fresh, batch_size=500)
+    insert_rows(fresh, at=work.written_at)
     changed = [work.slots[key] for key in work.changed if key > 0]
     for slot in changed:
         slot.updated_at = work.now

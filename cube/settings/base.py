@@ -195,7 +195,7 @@ CACHES = {
 }
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "apps.core.channels.RedisChannelLayer",
         "CONFIG": {"hosts": [CUBE_REDIS_URL], "prefix": f"{CUBE_REDIS_PREFIX}:channels"},
     }
 }

@@ -193,7 +193,7 @@ def channel_layers() -> dict[str, Any]:
     except redis.RedisError:
         sys.stdout.write("no Redis: nothing is pushed to browsers\n")
         return {}
-    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [url], "prefix": "bench"}}
+    layer = {"BACKEND": "apps.core.channels.RedisChannelLayer", "CONFIG": {"hosts": [url], "prefix": "bench"}}
     return {"default": layer}
 
 

@@ -19,6 +19,7 @@ def slept(monkeypatch, clock):
 
     monkeypatch.setattr(tasks.time, "sleep", sleep)
     monkeypatch.setattr(tasks, "database_now", clock)
+    monkeypatch.setattr(tasks.ahead, "lead_seconds", lambda _count: 0.0)
     return waits
 
 
@@ -41,6 +42,20 @@ class TestTick:
         assert slept == []
         assert Slot.objects.count() == 0
 
+    def test_prepares_a_crowd_before_its_moment(self, make, clock, slept, monkeypatch):
+        make()
+        prepared = []
+        monkeypatch.setattr(tasks.ahead, "lead_seconds", lambda _count: 2.0)
+        monkeypatch.setattr(tasks.ahead, "fire_at", lambda moment: prepared.append((moment, clock.now)))
+        clock.move(seconds=27.5)
+
+        tasks.tick()
+
+        moment = datetime(2026, 11, 25, 12, 1, tzinfo=UTC)
+        assert prepared == [(moment, moment - timedelta(seconds=2))]
+        assert slept == [0.5, 2.0]
+        assert Slot.objects.count() == 1
+
     def test_asks_for_help_with_a_crowd(self, make, clock, slept, monkeypatch):
         for number in range(5):
             make(f"s{number}")
@@ -51,7 +66,7 @@ class TestTick:
 
         tasks.tick()
 
-        assert asked == [{"moment": datetime(2026, 11, 25, 12, 1, tzinfo=UTC).timestamp()}] * 2
+        assert asked == [{"moment": datetime(2026, 11, 25, 12, 1, tzinfo=UTC).timestamp(), "count": 5}] * 2
         assert Slot.objects.count() == 5
 
     def test_help_that_comes_too_early_is_none(self, make, clock, slept):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 QUIET = ["--without-gossip", "--without-mingle", "--loglevel", "ERROR"]
 TICKERS = 2
 WORKERS = 2
@@ -38,6 +40,11 @@ class Fleet:
                 first = ["nice", "-n", "10"] if name.startswith("worker") else []  # as laptop mode starts them
                 whole = [*first, sys.executable, "-m", "celery", "--app", "cube.celery", *command]
                 self.programs[name] = subprocess.Popen(whole, stdout=output, stderr=output)  # noqa: S603
+
+    def processor_seconds(self) -> dict[str, float]:
+        """What each process that runs now has used of the processor so far, by its name."""
+        used = {name: psutil.Process(program.pid).cpu_times() for name, program in self.programs.items()}
+        return {name: times.user + times.system for name, times in used.items()}
 
     def kill_one(self) -> str:
         """kill -9 of a random process, which starts again at once."""

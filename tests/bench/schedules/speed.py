@@ -33,13 +33,16 @@ def measure(
         wait_for_workers()
         if during is not None:
             threading.Thread(target=during, args=(running,), daemon=True).start()
+        idle = running.processor_seconds()
         until = minutes[-1].timestamp() - time.time() + patience
         rows = world.watch(minutes, count, until=until)["rows"]
         settle(taken + count * len(minutes), patience)
+        used = running.processor_seconds()
     missing, doubled, jobs_doubled = world.exactness(minutes, count)
     return {
         "rows": rows, "accepted": world.accepted_lags(minutes), "missing": missing, "doubled": doubled + jobs_doubled,
         "expected": count * len(minutes), "machine": f"{load()}, {WORKERS} workers of {THREADS} threads",
+        "used": sum(seconds - idle.get(name, 0.0) for name, seconds in used.items()),
     }  # fmt: skip
 
 
@@ -70,6 +73,7 @@ def judged(name: str, found: dict[str, object], row_bar: float, accepted_bar: fl
         Row(f"{name} slot -> run row, p99", first, f"<= {row_bar} s", reference, p99 <= row_bar),
         Row(f"{name} slot -> accepted, p99", f"{taken:.1f} s", f"<= {accepted_bar} s", str(found["machine"]), in_time),
         Row(f"{name} missing / doubled", told, "0 / 0", "", exact),
+        Row(f"{name} processor time", f"{found['used'] * 1000 / found['expected']:.1f} s a 1,000", "", "told"),  # type: ignore[operator]
     ]
 
 
