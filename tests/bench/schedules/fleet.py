@@ -71,7 +71,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
         made.stop()
 
 
-def wait_for_workers(seconds: float = 60) -> None:
+def wait_for_workers(seconds: float = 240) -> None:
     """Until all of them answer."""
     from celery import current_app
 
