@@ -43,7 +43,8 @@ class Fleet:
 
     def processor_seconds(self) -> dict[str, float]:
         """What each process that runs now has used of the processor so far, by its name."""
-        used = {name: psutil.Process(program.pid).cpu_times() for name, program in self.programs.items()}
+        alive = {name: program for name, program in self.programs.items() if program.poll() is None}
+        used = {name: psutil.Process(program.pid).cpu_times() for name, program in alive.items()}
         return {name: times.user + times.system for name, times in used.items()}
 
     def kill_one(self) -> str:
@@ -71,7 +72,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
         made.stop()
 
 
-def wait_for_workers(seconds: float = 60) -> None:
+def wait_for_workers(seconds: float = 240) -> None:
     """Until all of them answer."""
     from celery import current_app
 
