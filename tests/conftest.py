@@ -10,12 +10,13 @@ from apps.projects.roles import Role
 from apps.projects.services import set_role
 from tests.factories import ClusterFactory, ProjectFactory, UserFactory
 
-
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "live_server"}
 
 
 def pytest_addoption(parser):
-    parser.addoption("--with-database", action="store_true", help="only tests that use one; others run the same on each")
+    parser.addoption(
+        "--with-database", action="store_true", help="only tests that use one; others run the same on each"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
