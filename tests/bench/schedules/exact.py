@@ -161,9 +161,10 @@ def s12(_folder: Path) -> list[Row]:
     for _tick in range(ticks):
         now += timedelta(seconds=chance.choice([1, 5, 20, 60, -90, 90, -600, 600]))
         with mock.patch("apps.schedules.engine.database_now", lambda at=now: at):
-            known = set(Slot.objects.values_list("pk", flat=True))
+            since = world.newest_slot()
             engine.fire_due()
-            early += Slot.objects.filter(logical_at__gt=now).exclude(pk__in=known).count()
+            early += Slot.objects.filter(pk__gt=since, logical_at__gt=now).count()
+        Slot.objects.unfinished().update(status="succeeded")  # What runs on for hours would be looked at each time.
     runs, slots = Run.objects.count(), Slot.objects.filter(run__isnull=False).count()
     told = f"{early} early, {runs - slots} twice, {slots:,} run"
     return [Row("S12 clock steps of ±10 min", told, "0, 0", "", not early and runs == slots)]
