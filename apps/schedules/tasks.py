@@ -1,6 +1,7 @@
 """Celery's doors. Beat sends the ticks; every task may run twice, at once, late or never."""
 
 import time
+from datetime import timedelta
 
 from celery import shared_task
 
@@ -14,19 +15,18 @@ MOST_HELPERS = 3  # further workers a tick asks for when a crowd is due at one m
 
 @shared_task(ignore_result=True)
 def tick() -> None:
-    """Fire what is due now and within the second, and look again at slots that asked for it.
+    """Fire what is due now and all that comes within the second, and look again at slots that asked for it.
 
-    The tick waits for a time that is less than a second away, so that it is met to a few milliseconds rather than
-    at the beat of the clock. It waits outside any transaction and by the database's clock: never early.
+    The tick waits for each time that comes before the next tick does, so that it is met to a few milliseconds rather
+    than at the beat of the clock. It waits outside any transaction and by the database's clock: never early.
     """
     _fire()
     engine.look_again()
-    coming = selectors.next_due_at()
-    if coming is None or not 0 < (coming - database_now()).total_seconds() < PRECISE_SECONDS:
-        return
-    for _helper in range(min(MOST_HELPERS, selectors.due_by(coming) // engine.BATCH)):
-        fire_at.apply_async(kwargs={"moment": coming.timestamp()}, queue="ticks", expires=2)
-    _fire_at(coming.timestamp())
+    end = database_now() + timedelta(seconds=PRECISE_SECONDS)
+    while (coming := selectors.next_due_at()) is not None and database_now() < coming < end:
+        for _helper in range(min(MOST_HELPERS, selectors.due_by(coming) // engine.BATCH)):
+            fire_at.apply_async(kwargs={"moment": coming.timestamp()}, queue="ticks", expires=2)
+        _fire_at(coming.timestamp())
 
 
 @shared_task(ignore_result=True)
