@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ MINUTES = 2
 PARSE_SECONDS = 240
 STUCK_SECONDS = 180
 DAGS = HERE / "airflow"
+LIVE = "SELECT count(*) FROM dag_run WHERE logical_date = %s AND dag_id ~ '^s[0-9]+$'"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def airflow(**dags: int) -> Iterator[Airflow]:
                 raise NotInstalled("airflow db migrate did not end well")
             programs = [made.run("-m", "airflow", "dag-processor")]
             try:
-                expected = dags.get("count", 0) + sum(1 for name in ("wide", "chain") if dags.get(name))
+                expected = dags.get("count", 0) + sum(1 for name in ("filled", "wide", "chain") if dags.get(name))
                 if not made.wait("SELECT count(*) FROM serialized_dag", expected, seconds=PARSE_SECONDS):
                     raise NotInstalled(f"DAGs not parsed within {PARSE_SECONDS} s")
                 programs.append(made.run("-m", "airflow", "scheduler"))
@@ -106,6 +107,10 @@ def told(count: int, recorded: str) -> str:
             lags, late = watched(running, count)
     except NotInstalled as reason:
         return f"{recorded} (before; now {reason})"
+    return told_lags(lags, late)
+
+
+def told_lags(lags: list[float], late: list[float]) -> str:
     told = f"Airflow p99 {percentile(lags + late, 99):.0f} s"
     return f"{told}, {100 * len(lags) / (len(lags) + len(late)):.0f} % of rows made by then" if late else told
 
@@ -118,12 +123,31 @@ def watched(running: Airflow, count: int) -> tuple[list[float], list[float]]:
     end = minutes[-1] + 60
     while time.time() < end and any(made < count for made in seen.values()):
         for minute in (minute for minute, made in seen.items() if made < count and minute < time.time()):
-            query = "SELECT count(*) FROM dag_run WHERE logical_date = %s"
-            made = running.ask(query, datetime.fromtimestamp(minute, UTC))[0][0]
+            made = running.ask(LIVE, datetime.fromtimestamp(minute, UTC))[0][0]
             lags += [time.time() - minute] * (made - seen[minute])
             seen[minute] = made
         time.sleep(0.05)
     return lags, [time.time() - minute for minute, made in seen.items() for _row in range(count - made)]
+
+
+# -- S10 --------------------------------------------------------------------------------------------------------------
+def told_backfill(count: int, filled: int, cap: int, recorded: str) -> str:
+    """The same beside a backfill of another DAG, which starts just before."""
+    try:
+        with airflow(count=count, filled=1) as running:
+            last = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+            span = ["--from-date", (last - timedelta(minutes=filled - 1)).isoformat(), "--to-date", last.isoformat()]
+            asked = ["backfill", "create", "--dag-id", "filled", *span, "--max-active-runs", str(cap)]
+            if running.run("-m", "airflow", *asked).wait():
+                raise NotInstalled("airflow backfill create did not end well")
+            lags, late = watched(running, count)
+            ended = (
+                "SELECT count(*) FROM dag_run WHERE dag_id = 'filled' AND run_type = 'backfill' AND state = 'success'"
+            )
+            done = running.ask(ended)[0][0]
+    except NotInstalled as reason:
+        return f"{recorded} (before; now {reason})"
+    return f"{told_lags(lags, late)}; {done} of {filled} filled"
 
 
 # -- S7 ---------------------------------------------------------------------------------------------------------------
