@@ -17,7 +17,7 @@ help:
 	@echo 'make bench-logs       L1 to L12: exactness and speed of logs (QUICK=1: little of each; ONLY=L4,L6)'
 	@echo 'make bench-dags       S7: a run of 3,000 tasks, 100 chains of 100, and the editor (QUICK=1: a tenth of the tasks)'
 	@echo 'make bench-editor     a pipeline of 200 tasks in a browser: the longest task of the main thread'
-	@echo 'make bench-schedules  S1 to S6, S8 to S12: speed and exactness of schedules (QUICK=1: little of each; ONLY=S1,S5)'
+	@echo 'make bench-schedules  S1 to S6, S8 to S12: schedules, beside others (QUICK=1: little of each; ONLY=S1,S5; REFERENCES=0)'
 	@echo 'make lint | format    check, or fix, the style of the code'
 	@echo 'make clean            remove what was built; keeps var/, your data'
 

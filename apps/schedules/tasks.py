@@ -1,7 +1,7 @@
 """Celery's doors. Beat sends the ticks; every task may run twice, at once, late or never."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
 
@@ -15,19 +15,19 @@ MOST_HELPERS = 3  # further workers a tick asks for when a crowd is due at one m
 
 @shared_task(ignore_result=True)
 def tick() -> None:
-    """Fire what is due now and within the second, look again at slots that asked for it, and tell of late ones.
+    """Fire what is due now or within the second, look again at slots that asked for it, and tell of late ones.
 
-    The tick waits for a time that is less than a second away, so that it is met to a few milliseconds rather than
-    at the beat of the clock; a crowd is prepared before (see `ahead`). By the database's clock: never early.
+    The tick waits for each time that comes before the next tick does, so that it is met to a few milliseconds rather
+    than at the beat of the clock; a crowd is prepared before (see `ahead`). By the database's clock: never early.
     """
     _fire()
     engine.look_again()
     _announce_late()
-    coming = selectors.next_due_at()
-    if coming is None or not 0 < _seconds_to(coming) < PRECISE_SECONDS + ahead.MOST_LEAD_SECONDS:
-        return
-    count = selectors.due_by(coming)
-    if _seconds_to(coming) < PRECISE_SECONDS + ahead.lead_seconds(count):
+    end = database_now() + timedelta(seconds=PRECISE_SECONDS)
+    while (coming := selectors.next_due_at()) is not None and _seconds_to(coming) > 0:
+        count = selectors.due_by(coming)
+        if coming >= end + timedelta(seconds=ahead.lead_seconds(count)):
+            return
         for _helper in range(min(MOST_HELPERS, count // engine.BATCH)):
             fire_at.apply_async(kwargs={"moment": coming.timestamp(), "count": count}, queue="ticks", expires=2)
         _fire_at(coming, count)

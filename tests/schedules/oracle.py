@@ -26,33 +26,27 @@ class Oracle:
         self.texts = line.upper().split()
         self.zone, self.fold = ZoneInfo(zone), fold
         self.minutes, self.hours = self._numbers(1), self._numbers(2)
+        self.every_hour = self.hours == set(range(24))
         self.days: dict[date, bool] = {}
 
     def times(self, since: datetime, until: datetime) -> list[datetime]:
         """All times in (since, until]."""
-        every_hour = self.hours == set(range(24))
-        found, moment = [], since + MINUTE
-        before = self._wall(since)
-        while moment <= until:
-            wall = self._wall(moment)
-            skipped = wall - before - MINUTE if wall > before + MINUTE else timedelta()
-            read_now = self._reads(wall) and (every_hour or self._is_chosen(moment, wall))
-            if read_now or (not every_hour and self._was_in(before, skipped)):
-                found.append(moment)
-            before, moment = wall, moment + MINUTE
-        return found
+        return times_of([self], since, until)[0]
+
+    def has(self, moment: datetime, wall: datetime, before: datetime, skipped: timedelta) -> bool:
+        """Whether it runs at `moment`, when a clock reads `wall`; a minute ago it read `before`, and was set since."""
+        read_now = self._reads(wall) and (self.every_hour or self._is_chosen(moment, wall))
+        return read_now or bool(skipped and not self.every_hour and self._was_in(before, skipped))
 
     def _was_in(self, before: datetime, skipped: timedelta) -> bool:
         return any(self._reads(before + MINUTE * n) for n in range(1, skipped // MINUTE + 1))
 
-    def _wall(self, moment: datetime) -> datetime:
-        return moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
-
     def _is_chosen(self, moment: datetime, wall: datetime) -> bool:
         """Of two moments with the same reading, the one that is asked for."""
-        around = self._wall(moment + 180 * MINUTE) - self._wall(moment - 180 * MINUTE)
+        around = wall_of(moment + 180 * MINUTE, self.zone) - wall_of(moment - 180 * MINUTE, self.zone)
         shift = abs(360 - around // MINUTE)  # how far a clock is set near it
-        twins = [moment + MINUTE * n for n in (-shift, shift) if n and self._wall(moment + MINUTE * n) == wall]
+        near = [moment + MINUTE * n for n in (-shift, shift) if n]
+        twins = [twin for twin in near if wall_of(twin, self.zone) == wall]
         if not twins or self.fold == "both":
             return True
         return moment < twins[0] if self.fold == "first" else moment > twins[0]
@@ -105,6 +99,24 @@ class Oracle:
 
     def _number(self, text: str, field: int) -> int:
         return NAMES.get(field, {}).get(text, -1) if not text.isdecimal() else int(text)
+
+
+def wall_of(moment: datetime, zone: ZoneInfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def times_of(oracles: list[Oracle], since: datetime, until: datetime) -> list[list[datetime]]:
+    """All times in (since, until] of each. They are of one zone: each minute's wall clock is read once for all."""
+    zone, found = oracles[0].zone, [[] for _oracle in oracles]
+    before, moment = wall_of(since, zone), since + MINUTE
+    while moment <= until:
+        wall = wall_of(moment, zone)
+        skipped = wall - before - MINUTE if wall > before + MINUTE else timedelta()
+        for oracle, times in zip(oracles, found, strict=True):
+            if oracle.has(moment, wall, before, skipped):
+                times.append(moment)
+        before, moment = wall, moment + MINUTE
+    return found
 
 
 def years(first: int, count: int) -> tuple[datetime, datetime]:

@@ -33,6 +33,17 @@ class TestTick:
         assert slept == [0.75]
         assert Slot.objects.count() == 1
 
+    def test_meets_every_time_within_the_second(self, make, clock, slept):
+        make(kind="interval", interval_seconds=60)
+        clock.move(seconds=0.25)
+        make("later", kind="interval", interval_seconds=60)
+        clock.move(seconds=59.25)
+
+        tasks.tick()
+
+        assert slept == [0.5, 0.25]
+        assert Slot.objects.count() == 2
+
     def test_does_not_wait_for_what_the_next_tick_meets(self, make, clock, slept):
         make()
         clock.move(seconds=28.75)

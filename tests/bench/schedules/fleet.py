@@ -1,7 +1,6 @@
 """Cube's processes as they run in production, started and killed by the benchmark: beat, ticker, workers."""
 
 import os
-import random
 import subprocess
 import sys
 import time
@@ -18,15 +17,18 @@ THREADS = 8
 
 
 class Fleet:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, beats: int = 1, tickers: int = TICKERS) -> None:
         self.folder = folder
+        self.beats, self.tickers = beats, tickers
         self.programs: dict[str, subprocess.Popen[bytes]] = {}
 
     def commands(self) -> dict[str, list[str]]:
         threads = ["--pool", "threads", "--concurrency"]
-        beat = ["beat", "--loglevel", "ERROR", "--schedule", str(self.folder / "beat"), "--pidfile", ""]
-        made = {"beat": beat}
-        for number in range(TICKERS):
+        made = {}
+        for number in range(self.beats):
+            table = str(self.folder / f"beat-{number}")
+            made[f"beat-{number}"] = ["beat", "--loglevel", "ERROR", "--schedule", table, "--pidfile", ""]
+        for number in range(self.tickers):
             ticker = ["worker", *threads, "2", "--queues", "ticks", "--hostname", f"t{number}@bench", *QUIET]
             made[f"ticker-{number}"] = ticker
         for number in range(WORKERS):
@@ -47,13 +49,18 @@ class Fleet:
         used = {name: psutil.Process(program.pid).cpu_times() for name, program in alive.items()}
         return {name: times.user + times.system for name, times in used.items()}
 
-    def kill_one(self) -> str:
-        """kill -9 of a random process, which starts again at once."""
-        name = random.choice(list(self.programs))  # noqa: S311
+    def kill(self, name: str) -> None:
+        """kill -9 of a process, which starts again at once."""
         self.programs[name].kill()
         self.programs[name].wait()
         self.start(name)
-        return name
+
+    def revive(self) -> list[str]:
+        """Start those again that have died by themselves. Returns their names."""
+        died = [name for name, program in self.programs.items() if program.poll() is not None]
+        if died:
+            self.start(*died)
+        return died
 
     def stop(self) -> None:
         for program in self.programs.values():
@@ -64,21 +71,21 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
-    made = Fleet(folder)
+def fleet(folder: Path, *, beats: int = 1, tickers: int = TICKERS) -> Iterator[Fleet]:
+    made = Fleet(folder, beats=beats, tickers=tickers)
     try:
         yield made
     finally:
         made.stop()
 
 
-def wait_for_workers(seconds: float = 240) -> None:
-    """Until all of them answer."""
+def wait_for_workers(running: Fleet, seconds: float = 240) -> None:
+    """Until all of them answer. Raises TimeoutError."""
     from celery import current_app
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if len(current_app.control.ping(timeout=1.0)) == WORKERS + TICKERS:
+        if len(current_app.control.ping(timeout=1.0)) == WORKERS + running.tickers:
             return
     raise TimeoutError("the workers did not start")
 

@@ -12,10 +12,11 @@ import orjson
 def main(name: str, folder: str) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.bench.schedules.settings"
     django.setup()
-    from tests.bench.schedules import exact, speed
+    from tests.bench.schedules import beside, exact, kills, speed
 
-    module = speed if hasattr(speed, name.lower()) else exact
-    rows = getattr(module, name.lower())(Path(folder))
+    modules = (beside, exact, kills, speed)
+    (scenario,) = (getattr(module, name.lower()) for module in modules if hasattr(module, name.lower()))
+    rows = scenario(Path(folder))
     (Path(folder) / "rows.json").write_bytes(orjson.dumps([asdict(row) for row in rows]))
 
 

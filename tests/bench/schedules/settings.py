@@ -1,6 +1,9 @@
 """Cube as it is, but for the cluster: an API server that answers after ten milliseconds and counts what it accepted."""
 
+from django.db.backends.signals import connection_created
+
 from cube.settings.base import *  # noqa: F403
+from tests.bench.schedules import deaths
 
 CUBE_GATEWAY = "tests.bench.schedules.stub.StubGateway"
 LOGGING_CONFIG = None
@@ -12,3 +15,5 @@ CELERY_BEAT_SCHEDULE = {
     for name, entry in CELERY_BEAT_SCHEDULE.items()  # noqa: F405
     if name in {"schedules-tick", "schedules-sweep", "pipelines-sweep", "pipelines-lost", "jobs-sweep", "jobs-lost"}
 }
+
+connection_created.connect(deaths.wrap)

@@ -11,6 +11,7 @@ from typing import Any
 
 from apps.clusters.gateway import AlreadyExists, Manifest, NotFound, ObjectRef, Unavailable
 from apps.clusters.gateway.fake import FakeGateway
+from tests.bench.schedules import deaths
 
 LATENCY_SECONDS = 0.01
 FOLDER = Path(os.environ.get("CUBE_BENCH_STUB", "/nonexistent"))
@@ -24,12 +25,15 @@ class StubGateway(FakeGateway):
         if manifest["kind"] != "Job":
             return super().create(manifest)
         made = {**manifest, "metadata": {**manifest["metadata"], "uid": str(uuid.uuid4())}}
-        try:  # O_EXCL is the once-only guard that the API server's name is.
-            handle = os.open(FOLDER / manifest["metadata"]["name"], os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        draft = FOLDER.with_name(f"{made['metadata']['uid']}.new")
+        draft.write_text(f"{time.time()} {manifest['metadata']['labels']['cube.io/uid']}")
+        try:  # A link is whole or not there, and refuses a name that is taken: as the API server does.
+            (FOLDER / manifest["metadata"]["name"]).hardlink_to(draft)
         except FileExistsError:
             raise AlreadyExists("there already", status=409) from None
-        os.write(handle, f"{time.time()} {manifest['metadata']['labels']['cube.io/uid']}".encode())
-        os.close(handle)
+        finally:
+            draft.unlink()
+        deaths.die_if_armed(deaths.CREATED)
         return made
 
     def get(self, ref: ObjectRef) -> Manifest:
@@ -38,7 +42,7 @@ class StubGateway(FakeGateway):
             return super().get(ref)
         try:
             _at, uid = (FOLDER / ref.name).read_text().split()
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             raise NotFound("no such Job", status=404) from None
         meta = {"name": ref.name, "namespace": ref.namespace, "uid": uid, "labels": {"cube.io/uid": uid}}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}
@@ -58,7 +62,6 @@ def accepted() -> dict[str, float]:
     """Job uid -> when its object was first accepted (epoch seconds)."""
     found = {}
     for path in FOLDER.iterdir():
-        at, _blank, uid = path.read_text().partition(" ")
-        if uid:
-            found[uid] = float(at)
+        at, uid = path.read_text().split()
+        found[uid] = float(at)
     return found

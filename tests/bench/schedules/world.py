@@ -43,50 +43,47 @@ def prepare_once() -> Any:
 
 
 def forget_runs() -> None:
+    """No schedules, and nothing of what became of them."""
+    from apps.jobs.models import Job
+    from apps.pipelines.models import Run
     from apps.schedules.models import Schedule
 
-    Schedule.objects.all().delete()
+    for model in (Schedule, Run, Job):
+        model.objects.all().delete()
 
 
-def make_history(count: int) -> None:
-    """Finished runs and slots of a schedule that is no longer due, written by the database itself."""
-    from django.db import connection
+def make_due(pipeline: Any, count: int, *, first: datetime, last: datetime) -> None:
+    """So many schedules due each minute from `first` to `last`: new ones, or those that were made so before."""
+    from apps.schedules.models import Schedule
 
-    pipeline = prepare_once()
-    make_schedules(pipeline, 1, first=next_minute(3600 * 24 * 365), prefix="old")
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE one_run AS SELECT * FROM pipelines_run ORDER BY id LIMIT 1")
-        cursor.execute("CREATE TEMP TABLE one_slot AS SELECT * FROM schedules_slot ORDER BY id LIMIT 1")
-        _copies(cursor, "pipelines_run", "one_run", count, {"status": "'succeeded'"})
-        old = "(SELECT id FROM schedules_schedule WHERE name = 'old0')"
-        changes = {"status": "'succeeded'", "schedule_id": old, "run_id": "NULL", "check_at": "NULL"}
-        _copies(cursor, "schedules_slot", "one_slot", count, changes)
-        cursor.execute("ANALYZE pipelines_run")
-        cursor.execute("ANALYZE schedules_slot")
-
-
-def _copies(cursor: Any, table: str, source: str, count: int, changes: dict[str, str]) -> None:
-    """`count` rows like the one of `source`, a minute apart, before 2020."""
-    past = "timestamptz '2020-01-01' - n * interval '1 minute'"
-    changes = {"uid": "gen_random_uuid()", "logical_at": past, **changes}
-    cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
-    columns = [name for (name,) in cursor.fetchall() if name != "id"]
-    values = ", ".join(changes.get(name, f'o."{name}"') for name in columns)
-    names = ", ".join(f'"{name}"' for name in columns)
-    cursor.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {source} o, generate_series(1, {count}) n")  # noqa: S608
+    made = Schedule.objects.filter(name__startswith="due")
+    if not made.exists():
+        make_schedules(pipeline, count, first=first, prefix="due", end_at=last)
+    made.update(next_logical_at=first, next_fire_at=first, anchor_at=first - timedelta(minutes=1), end_at=last)
 
 
 def make_schedules(pipeline: Any, count: int, *, first: datetime, prefix: str = "s", **rules: Any) -> None:
     """Due each minute from `first` on."""
+    rules = {"cron": "* * * * *", "anchor_at": first - timedelta(minutes=1), **rules}
+    _create_schedules(pipeline, prefix, [(first, rules)] * count)
+
+
+def make_staggered(pipeline: Any, count: int, *, first: datetime, every: timedelta, prefix: str) -> None:
+    """Due each minute, each `every` later than the one before it."""
+    times = [first + every * number for number in range(count)]
+    rules = {"kind": "interval", "interval_seconds": 60}
+    _create_schedules(pipeline, prefix, [(at, {**rules, "anchor_at": at}) for at in times])
+
+
+def _create_schedules(pipeline: Any, prefix: str, asked: list[tuple[datetime, dict[str, Any]]]) -> None:
     from apps.schedules.models import Schedule
 
-    rules = {"cron": "* * * * *", "overlap": "parallel", "anchor_at": first - timedelta(minutes=1), **rules}
     made = [
         Schedule(
             project=pipeline.project, pipeline=pipeline, name=f"{prefix}{number}", next_logical_at=first,
-            next_fire_at=first, **rules,
+            next_fire_at=first, **{"overlap": "parallel", **rules},
         )
-        for number in range(count)
+        for number, (first, rules) in enumerate(asked)
     ]  # fmt: skip
     Schedule.objects.bulk_create(made, batch_size=1000)
 
