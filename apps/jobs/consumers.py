@@ -52,6 +52,9 @@ class JobConsumer(ProjectConsumer):
     async def job_pods_changed(self, event: dict[str, Any]) -> None:
         await self.send_json(event)
 
+    async def job_usage_sampled(self, event: dict[str, Any]) -> None:
+        await self.send_json(event)
+
 
 class ProjectJobsConsumer(ProjectConsumer):
     """The live state of a project's jobs, for its list."""
@@ -166,6 +169,9 @@ class TerminalConsumer(ProjectConsumer):
 
     async def job_pods_changed(self, event: dict[str, Any]) -> None:
         """Its pod ending ends the terminal by itself."""
+
+    async def job_usage_sampled(self, event: dict[str, Any]) -> None:
+        """The terminal shows none of it."""
 
     # -- what comes from the container -------------------------------------------------------------------------------
     async def serve(self) -> None:
