@@ -28,7 +28,7 @@ const short = (number) => (number >= 100 ? number.toFixed(0) : String(Number(num
 
 /** As the server's `amount` filter writes it. */
 export function amount(number, unit) {
-  if (unit === "cores") return `${short(number / 1000)} cores`;
+  if (unit === "cores") return short(number / 1000) === "1" ? "1 core" : `${short(number / 1000)} cores`;
   const names = ["B", "KiB", "MiB", "GiB", "TiB"];
   let power = 0;
   while (number >= 1023.5 && power < names.length - 1) [number, power] = [number / 1024, power + 1];
@@ -40,23 +40,31 @@ function nearest(curve, x) {
   return points.reduce((best, point) => (Math.abs(point.x - x) < Math.abs(best.x - x) ? point : best), points[0]);
 }
 
+const line = (text) => Object.assign(document.createElement("span"), { textContent: text });
+
 function read(plot, clientX) {
   const box = plot.getBoundingClientRect();
   const { unit, top, seconds } = plot.dataset;
-  const curves = [...plot.querySelectorAll(".usage-curve")];
-  const found = curves.map((curve) => [curve.dataset.name.trim(), nearest(curve, ((clientX - box.left) / box.width) * WIDTH)]);
+  const at = ((clientX - box.left) / box.width) * WIDTH;
+  const found = [...plot.querySelectorAll(".usage-curve")].map((curve) => [curve.dataset.name.trim(), nearest(curve, at)]);
   const { x } = found[0][1];
   const hair = plot.querySelector(".usage-hair");
   hair.setAttribute("x1", x);
   hair.setAttribute("x2", x);
   hair.setAttribute("visibility", "visible");
-  const told = found.map(([name, point]) => `${name} ${amount((1 - point.y / HEIGHT) * top, unit)}`.trim());
-  plot.parentElement.querySelector("output").textContent = `${words(Math.round((x / WIDTH) * seconds))}: ${told.join(" · ")}`;
+  const tip = plot.parentElement.querySelector("output");
+  const told = found.map(([name, point]) => line(`${name} ${amount((1 - point.y / HEIGHT) * top, unit)}`.trim()));
+  tip.replaceChildren(line(words(Math.round((x / WIDTH) * seconds))), ...told);
+  tip.hidden = false;
+  tip.style.top = `${plot.parentElement.querySelector("figcaption").offsetHeight}px`;
+  // On the side where there is room, so that the hair and what comes after it stay free.
+  tip.style[x < WIDTH / 2 ? "left" : "right"] = `${x < WIDTH / 2 ? x / 10 : 100 - x / 10}%`;
+  tip.style[x < WIDTH / 2 ? "right" : "left"] = "auto";
 }
 
 function forget(plot) {
   plot.querySelector(".usage-hair").setAttribute("visibility", "hidden");
-  plot.parentElement.querySelector("output").textContent = "";
+  plot.parentElement.querySelector("output").hidden = true;
 }
 
 document.addEventListener("pointermove", ({ target, clientX }) => {

@@ -148,6 +148,7 @@ class TestCharts:
     [
         (3, "cores", "0.003 cores"),
         (320, "cores", "0.32 cores"),
+        (1000, "cores", "1 core"),
         (1500, "cores", "1.5 cores"),
         (96_000, "cores", "96 cores"),
         (128_400, "cores", "128 cores"),

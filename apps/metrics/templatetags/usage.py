@@ -13,7 +13,12 @@ NAMES = ("B", "KiB", "MiB", "GiB", "TiB")
 @register.filter
 def amount(number: float, unit: str) -> str:
     """`320` millicores -> `0.32 cores`; `203423744` bytes -> `194 MiB`. Three digits that count."""
-    return _("%(n)s cores") % {"n": _short(number / 1000)} if unit == Unit.CORES else _bytes(number)
+    return _cores(number / 1000) if unit == Unit.CORES else _bytes(number)
+
+
+def _cores(number: float) -> str:
+    shown = _short(number)
+    return _("1 core") if shown == "1" else _("%(n)s cores") % {"n": shown}
 
 
 def _bytes(number: float) -> str:
@@ -29,6 +34,6 @@ def _short(number: float) -> str:
 
 
 @register.filter
-def unit_at(place: int) -> str:
+def unit_at(place: int) -> Unit:
     """The unit of the chart at that place."""
-    return list(Unit)[place].value
+    return list(Unit)[place]
