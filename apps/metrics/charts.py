@@ -53,7 +53,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Drawing:
-    """`seconds`: the length of the time axis, from the attempt's start to its last sample."""
+    """`seconds`: the length of the time axis, from the attempt's start to its end, or to now."""
 
     charts: list[Chart]
     seconds: int
@@ -75,12 +75,12 @@ class Axis:
         return round(WIDTH * (at - self.begin).total_seconds() / self.seconds, 1)
 
 
-def draw(usage: Usage) -> Drawing | None:
+def draw(usage: Usage, *, now: datetime) -> Drawing | None:
     """CPU and memory; None where nothing was measured."""
     figures = usage.figures
     if figures is None:
         return None
-    axis, step = _axis(usage, figures), usage.step_seconds
+    axis, step = _axis(usage, figures, now), usage.step_seconds
     cpu, memory = usage.cpu_millicores, usage.memory_bytes
     charts = [
         _chart(Unit.CORES, cpu, figures.cpu_millicores, usage.series, axis, step, lambda point: point.cpu_millicores),
@@ -89,10 +89,14 @@ def draw(usage: Usage) -> Drawing | None:
     return Drawing(charts, round(axis.seconds))
 
 
-def _axis(usage: Usage, figures: Figures) -> Axis:
-    """A point stands at the beginning of the time it tells of, and clocks differ: nothing may fall off the left."""
+def _axis(usage: Usage, figures: Figures, now: datetime) -> Axis:
+    """A point stands at the beginning of the time it tells of, and clocks differ: nothing may fall off the edges.
+
+    To the end, not to the last sample: where measuring has stopped, that is seen.
+    """
     times = [usage.attempt.started_at or figures.first_at, *(series.points[0].at for series in usage.series)]
-    return Axis(begin := min(times), max(figures.last_at - begin, LEAST_SPAN).total_seconds())
+    begin, end = min(times), max(figures.last_at, usage.attempt.finished_at or now)
+    return Axis(begin, max(end - begin, LEAST_SPAN).total_seconds())
 
 
 def _chart(

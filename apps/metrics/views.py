@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.views.generic import TemplateView
 
 from apps.jobs.models import Job
@@ -29,7 +30,7 @@ class JobUsage(ProjectPage, TemplateView):
                 **kwargs,
                 "job": job,
                 "usage": usage,
-                "drawing": charts.draw(usage),
+                "drawing": charts.draw(usage, now=timezone.now()),
                 "every": SAMPLE_SECONDS,
                 "days": settings.CUBE_USAGE_RETENTION_DAYS,
             }

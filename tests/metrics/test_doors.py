@@ -9,12 +9,13 @@ from rest_framework.test import APIClient
 from apps.metrics.models import AttemptUsage, Source
 from tests.factories import ProjectFactory
 
-from .conftest import MIB, START, add_attempt, add_samples
+from .conftest import MIB, START, add_attempt, add_samples, after
 
 
 @pytest.fixture
 def measured(make_job):
     job = make_job("p0", "p1")
+    job.attempts.update(finished_at=after(20))
     attempt = job.attempts.get()
     for pod in attempt.pods.all():
         add_samples(pod, (100, 16), (250, 32))

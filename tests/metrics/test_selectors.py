@@ -100,8 +100,8 @@ class TestUsageOf:
 
 
 class TestCharts:
-    def draw(self, job):
-        return charts.draw(selectors.usage_of(job))
+    def draw(self, job, *, now=0):
+        return charts.draw(selectors.usage_of(job), now=after(now))
 
     def test_stand_in_the_time_since_the_start_and_the_height_of_what_was_asked(self, make_job):
         job = make_job("p0")
@@ -138,6 +138,16 @@ class TestCharts:
 
         assert [part.points for part in curve.parts] == ["0.0,100.0 100.0,100.0", "1000.0,100.0 1000.0,100.0"]
         assert [(part.first_x, part.last_x) for part in curve.parts] == [(0.0, 100.0), (1000.0, 1000.0)]
+
+    def test_reach_to_the_end_or_to_now_not_to_the_last_sample(self, make_job):
+        job = make_job("p0")
+        attempt = job.attempts.get()
+        measure(attempt, p0=[(1, 1), (1, 1)])
+
+        assert self.draw(job, now=600).seconds == 600
+        assert self.draw(job, now=600).charts[0].curves[0].parts[0].last_x == 25.0
+        Attempt.objects.filter(pk=attempt.pk).update(finished_at=after(120))
+        assert self.draw(job, now=600).seconds == 120
 
     def test_of_nothing_there_is_none(self, make_job):
         assert self.draw(make_job("p0")) is None
