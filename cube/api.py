@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("apps.jobtemplates.api.urls")),
     path("", include("apps.logs.api.urls")),
     path("", include("apps.jobs.api.urls")),
+    path("", include("apps.metrics.api.urls")),
     path("", include("apps.pipelines.api.urls")),
     path("", include("apps.projects.api.urls")),
     path("", include("apps.schedules.api.urls")),

@@ -21,6 +21,7 @@ urlpatterns = [
     path("projects/<slug:project>/schedules/", include("apps.schedules.urls")),
     path("projects/<slug:project>/alerts/", include("apps.alerts.urls")),
     path("projects/<slug:project>/logs/", include("apps.logs.urls")),
+    path("projects/<slug:project>/usage/", include("apps.metrics.urls")),
     path("projects/<slug:project>/workspace/", include("apps.datasets.urls")),
     path("projects/<slug:project>/templates/", include("apps.jobtemplates.urls")),
     path("api/v1/", include("cube.api")),

@@ -18,6 +18,8 @@ from apps.core.errors import InvalidInput
 
 SUFFIXES = {
     "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
     "m": Decimal("0.001"),
     "k": Decimal(10) ** 3,
     "M": Decimal(10) ** 6,
@@ -30,7 +32,7 @@ SUFFIXES = {
     "Ti": Decimal(2) ** 40,
     "Pi": Decimal(2) ** 50,
 }
-QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", re.ASCII)
+QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", re.ASCII)
 GPU = re.compile(r"(\d{1,4})(?:\(([A-Za-z0-9][A-Za-z0-9._-]{0,61}[A-Za-z0-9]|[A-Za-z0-9])\))?", re.ASCII)
 DEFAULTS = {"cpu": "500m~1", "memory": "512Mi~1Gi", "gpu": "0"}
 

@@ -51,6 +51,9 @@ class JobConsumer(ProjectConsumer):
     async def job_pods_changed(self, event: dict[str, Any]) -> None:
         await self.send_json(event)
 
+    async def job_usage_sampled(self, event: dict[str, Any]) -> None:
+        await self.send_json(event)
+
 
 class ProjectJobsConsumer(WholeProjectConsumer):
     """The live state of a project's jobs, for its list."""
@@ -156,6 +159,9 @@ class TerminalConsumer(ProjectConsumer):
 
     async def job_pods_changed(self, event: dict[str, Any]) -> None:
         """Its pod ending ends the terminal by itself."""
+
+    async def job_usage_sampled(self, event: dict[str, Any]) -> None:
+        """The terminal shows none of it."""
 
     # -- what comes from the container -------------------------------------------------------------------------------
     async def serve(self) -> None:

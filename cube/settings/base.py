@@ -65,6 +65,7 @@ LOCAL_APPS = [
         "jobtemplates",
         "jobs",
         "logs",
+        "metrics",
         "pipelines",
         "schedules",
         "alerts",
@@ -258,6 +259,21 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3000},
     },
+    "metrics-sample": {
+        "task": "apps.metrics.tasks.sample_clusters",
+        "schedule": 15.0,
+        "options": {"expires": 14},
+    },
+    "metrics-close": {
+        "task": "apps.metrics.tasks.close_ended",
+        "schedule": 15.0,
+        "options": {"expires": 14},
+    },
+    "metrics-retention": {
+        "task": "apps.metrics.tasks.remove_expired",
+        "schedule": 900.0,
+        "options": {"expires": 800},
+    },
     "logs-retention": {
         "task": "apps.logs.tasks.remove_expired",
         "schedule": 900.0,
@@ -291,6 +307,7 @@ CUBE_LOG_S3_BUCKET = env.str("CUBE_LOG_S3_BUCKET", default="")  # then CUBE_LOG_
 CUBE_LOG_REQUESTS_PER_SECOND = env.float("CUBE_LOG_REQUESTS_PER_SECOND", default=100.0)  # of one cluster's API
 CUBE_LOG_ROTATION_SECONDS = env.float("CUBE_LOG_ROTATION_SECONDS", default=10.0)  # kubelet: containerLogMonitorInterval
 CUBE_LOG_RETENTION_DAYS = env.int("CUBE_LOG_RETENTION_DAYS", default=0)  # 0: for ever; a project may set its own
+CUBE_USAGE_RETENTION_DAYS = env.int("CUBE_USAGE_RETENTION_DAYS", default=7)  # of samples; 0: for ever
 CUBE_LOG_SINK = env.str("CUBE_LOG_SINK", default="")  # where `manage.py ship_logs` sends every line
 CUBE_LOG_SINK_AUTHORIZATION = env.str("CUBE_LOG_SINK_AUTHORIZATION", default="")
 

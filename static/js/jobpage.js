@@ -2,6 +2,7 @@
 import { fetchFragment, refresher, replaceParts } from "cube/refresh";
 import { connect } from "cube/socket";
 import "cube/elapsed";
+import { mount as mountUsage } from "cube/usage";
 
 const page = document.querySelector("[data-job-page]");
 const PARTS = ["job-head", "job-timeline", "job-pods", "job-pod-count", "job-log-empty"];
@@ -16,14 +17,20 @@ const soon = refresher(async () => {
   shown = aim;
 }, 80);
 
+const usage = mountUsage(page.querySelector("[data-usage]"));
 let joinedBefore = false;
 connect(page.dataset.socket, {
   onState(state) {
     if (state !== "connected") return;
-    if (joinedBefore) soon();  // pods may have changed while nobody told us
+    if (joinedBefore) {  // pods may have changed while nobody told us
+      soon();
+      usage.look();
+    }
     joinedBefore = true;
   },
   onMessage(message) {
+    usage.look();
+    if (message.type === "job.usage_sampled") return;
     if (message.type === "job.status_changed") {
       if (message.version <= shown) return;
       wanted = Math.max(wanted, message.version);

@@ -5,6 +5,7 @@ import socket
 import ssl
 import tempfile
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,6 +17,7 @@ from apps.clusters.gateway import (
     Invalid,
     NotFound,
     ObjectRef,
+    PodUsage,
     Unavailable,
     VersionExpired,
     client,
@@ -44,6 +46,49 @@ def server():
 @pytest.fixture
 def gateway(server):
     return KubernetesGateway(server.kubeconfig)
+
+
+class TestPodUsage:
+    API = "/apis/metrics.k8s.io/v1beta1/pods"
+
+    def test_adds_up_containers_in_the_quantities_of_metrics_server(self, server, gateway):
+        server.answers[self.API] = good({"items": [measured("p", ("156340245n", "21636Ki"), ("1", "1Mi"))]})
+
+        (used,) = gateway.pod_usage(labels={"a": "b", "c": "d"})
+
+        assert used == PodUsage("ns", "p", {"a": "b"}, datetime(2026, 11, 24, 2, tzinfo=UTC), 1156, 23_203_840)
+        assert server.requests[-1][2] == {"labelSelector": "a=b,c=d"}
+
+    def test_what_cannot_be_read_costs_its_neighbours_nothing(self, server, gateway):
+        late = {**measured("late", ("1", "1Mi")), "timestamp": None}
+        odd = [measured("odd", ("much", "1Mi")), measured("huge", ("1", "9999999Pi")), late, {"metadata": {}}]
+        server.answers[self.API] = good({"items": [*odd, measured("p", ("0", "0"))]})
+
+        assert [used.name for used in gateway.pod_usage(labels={})] == ["p"]
+
+    def test_a_cluster_without_metrics_server_says_so_in_one_answer(self, server, gateway):
+        server.answers[self.API] = 404, {"Content-Type": "text/plain"}, [b"404 page not found\n"]
+
+        with pytest.raises(NotFound):
+            gateway.pod_usage(labels={})
+
+        assert len(server.requests) == 1
+
+    def test_a_metrics_server_that_is_away_may_come_back(self, server, gateway):
+        server.answers[self.API] = status(503, "ServiceUnavailable")
+
+        with pytest.raises(Unavailable):
+            gateway.pod_usage(labels={})
+
+
+def measured(name, *containers):
+    """PodMetrics of containers given as (cpu, memory)."""
+    return {
+        "metadata": {"name": name, "namespace": "ns", "labels": {"a": "b"}},
+        "timestamp": "2026-11-24T02:00:00Z",
+        "window": "15.04s",
+        "containers": [{"name": f"c{n}", "usage": {"cpu": c, "memory": m}} for n, (c, m) in enumerate(containers)],
+    }
 
 
 def html(code):

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -180,6 +181,42 @@ class TestDelete:
         gateway.delete(ref, grace_seconds=0)
 
         wait_for(lambda: _is_gone(gateway, ref))
+
+
+class TestPodUsage:
+    def test_what_a_running_pod_uses_comes_with_its_labels_and_time(self, server, gateway, namespace):
+        ref = self.start(server, gateway, namespace)
+        labels = {"cube.io/contract": ref.name}
+
+        (used,) = wait_for(lambda: self.ask(server, gateway, labels), seconds=120)
+
+        assert (used.namespace, used.name) == (namespace, ref.name)
+        assert used.labels["cube.io/contract"] == ref.name
+        assert abs(datetime.now(UTC) - used.at) < timedelta(minutes=5)
+        assert 100 <= used.cpu_millicores <= 64_000
+        assert 4096 <= used.memory_bytes < 1 << 30
+        assert self.ask(server, gateway, {"cube.io/contract": "nobody"}) == ()
+
+    @staticmethod
+    def start(server, gateway, namespace):
+        """A pod that keeps one processor busy."""
+        manifest = talkative(namespace, f"p-{uuid.uuid4().hex[:8]}")
+        manifest["spec"]["containers"][0]["command"] = ["sh", "-c", "while :; do :; done"]
+        made = gateway.create(manifest)
+        if not server.runs_pods:
+            gateway.measure(made, cpu="900156340n", memory="21636Ki")
+        else:
+            _wait_until_started(server, gateway, ObjectRef.of(made))
+        return ObjectRef.of(made)
+
+    @staticmethod
+    def ask(server, gateway, labels):
+        try:
+            return gateway.pod_usage(labels=labels)
+        except NotFound:
+            if server.name != "real":
+                raise
+            pytest.skip("the cluster has no metrics-server")
 
 
 class TestWatch:

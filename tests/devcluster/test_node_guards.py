@@ -14,6 +14,7 @@ import pytest
 
 from apps.devcluster.client import EVENTS, JOBS, NAMESPACES, NODES, PODS
 from apps.devcluster.kubelet.cgroups import Cgroups
+from apps.devcluster.quantities import parse
 from tests.devcluster.process import ROOT, Cluster, state
 
 SECRET = "the-neighbours-secret"
@@ -166,9 +167,8 @@ class TestUse:
         assert counted == pytest.approx(cpu_after - cpu_before, rel=0.05)
         assert second["memory"]["workingSetBytes"] == pytest.approx(process.memory_info().rss, rel=0.05)
         listed = await self._read(cluster, "/apis/metrics.k8s.io/v1beta1/namespaces/test/pods/burner")
-        assert int(listed["containers"][0]["usage"]["memory"][:-2]) * 1024 == pytest.approx(
-            process.memory_info().rss, rel=0.05
-        )
+        held = int(parse(listed["containers"][0]["usage"]["memory"]))
+        assert held == pytest.approx(process.memory_info().rss, rel=0.05)
         await asyncio.to_thread(cluster.do, "delete", PODS, "test", "burner", {"gracePeriodSeconds": 0})
 
     def test_of_the_processor_is_limited(self, cluster):

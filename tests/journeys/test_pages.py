@@ -187,7 +187,7 @@ class TestEveryPage:
         page.goto(f"{JOBS}{finished['uid']}/")
 
         expect(page.locator(".logrow").first).to_be_visible()
-        for tab in ("Log", "Timeline", "Pods", "Parameters", "YAML"):
+        for tab in ("Log", "Usage", "Timeline", "Pods", "Parameters", "YAML"):
             page.get_by_role("tab", name=tab).click()
             assert fits_the_window(page), tab
         expect(page.locator("#yaml")).to_contain_text("kind: Job")

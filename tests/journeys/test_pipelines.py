@@ -88,6 +88,7 @@ class TestEditing:
         expect(badge).to_have_text("Succeeded", timeout=PATIENT)
         boxes(page, "Second").click()
         expect(page.locator("#run-side .logrow", has_text="rows: 3")).to_have_count(1)
+        expect(page.locator("#run-side [data-usage]")).to_contain_text("measure")  # or why there is none
         page.get_by_role("tab", name="Gantt").click()
         expect(page.locator(".gantt-bar[data-status=succeeded]")).to_have_count(2)
 

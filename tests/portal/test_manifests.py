@@ -79,6 +79,12 @@ def test_no_pod_may_do_more_than_the_restricted_profile():
     assert all(restricted(pod) for pod in pods)
 
 
+def test_the_role_may_read_what_pods_use():
+    rules = next(d for d in built("rbac") if d["kind"] == "ClusterRole")["rules"]
+
+    assert {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["get", "list"]} in rules
+
+
 def test_the_role_asks_for_no_wildcard():
     rules = next(d for d in built("rbac") if d["kind"] == "ClusterRole")["rules"]
 

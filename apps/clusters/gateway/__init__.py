@@ -12,6 +12,7 @@ from .base import (
     NotFound,
     ObjectList,
     ObjectRef,
+    PodUsage,
     Propagation,
     ServerInfo,
     Streams,
@@ -22,8 +23,10 @@ from .base import (
 from .connect import connect, open_streams
 from .kubeconfig import inline_files
 from .kubeconfig import parse as check_kubeconfig
+from .usage import METRICS_API
 
 __all__ = [
+    "METRICS_API",
     "AlreadyExists",
     "Conflict",
     "Execution",
@@ -35,6 +38,7 @@ __all__ = [
     "NotFound",
     "ObjectList",
     "ObjectRef",
+    "PodUsage",
     "Propagation",
     "ServerInfo",
     "Streams",

@@ -6,6 +6,7 @@ Objects are dicts as the API serves them. Every call may raise `Unavailable`; th
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from apps.core.errors import DomainError
@@ -97,6 +98,18 @@ class ServerInfo:
     group_versions: tuple[str, ...] = field(default=())  # ("v1", "batch/v1", …), sorted
 
 
+@dataclass(frozen=True)
+class PodUsage:
+    """What a pod's containers used together, as the cluster's metrics API measured it."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    at: datetime  # the end of the window, by the cluster's clock
+    cpu_millicores: int  # mean over the window
+    memory_bytes: int  # the working set at its end
+
+
 class Gateway(Protocol):
     """The synchronous face: web, workers, the watcher."""
 
@@ -137,6 +150,13 @@ class Gateway(Protocol):
 
         "Background": the object goes at once, its dependents soon after. "Foreground": the object stays, marked with
         a deletionTimestamp, until its dependents have gone. `grace_seconds` None: as the object itself says.
+        """
+
+    def pod_usage(self, *, labels: Mapping[str, str]) -> Sequence[PodUsage]:
+        """What matching pods of all namespaces use: those that run and have been measured over a whole window.
+
+        Raises NotFound where the cluster has no metrics API (no metrics-server), Forbidden, and Unavailable also while
+        only the metrics API is away.
         """
 
     def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:

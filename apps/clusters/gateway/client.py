@@ -1,7 +1,7 @@
 """The synchronous face over the official client. Only JSON passes here: typed models cost 10 to 20 times the CPU."""
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from .base import (
     NotFound,
     ObjectList,
     ObjectRef,
+    PodUsage,
     Propagation,
     ServerInfo,
     Unavailable,
@@ -23,6 +24,7 @@ from .base import (
     WatchEvent,
 )
 from .kubeconfig import Kubeconfig, parse
+from .usage import METRICS_API, read_usage
 from .wire import CONNECT_SECONDS, KEEPALIVE, PAGE, READ_SECONDS, WATCH_SLACK_SECONDS, segment, selection, watching
 
 POOL = 16
@@ -92,6 +94,10 @@ class KubernetesGateway:
             self._json("DELETE", path, body=options)
         except NotFound:
             return
+
+    def pod_usage(self, *, labels: Mapping[str, str]) -> Sequence[PodUsage]:
+        path = f"{_root(METRICS_API)}/pods"
+        return tuple(read_usage(self._json("GET", path, query=selection(labels)).get("items") or []))
 
     def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
         path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/log"

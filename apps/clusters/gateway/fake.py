@@ -24,12 +24,14 @@ from .base import (
     NotFound,
     ObjectList,
     ObjectRef,
+    PodUsage,
     Propagation,
     ServerInfo,
     VersionExpired,
     WatchEvent,
 )
 from .fake_terminal import FakeExecution
+from .usage import read_usage
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 CLUSTER_SCOPED = frozenset({"Namespace", "Node", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding"})
@@ -70,6 +72,7 @@ class FakeServer:
         self.version = 0
         self.oldest = 0  # watches from before it answer 410
         self.logs: dict[tuple[str, str, str], Log] = {}
+        self.usage: dict[tuple[str, str], Manifest] | None = None  # PodMetrics; None: there is no metrics API
         self.executions: list[FakeExecution] = []
         self.failures: list[Exception] = []
         self.down: Exception | None = None
@@ -223,6 +226,20 @@ class FakeGateway:
         self.server.version += 1
         self.server.oldest = self.server.version
 
+    def measure(self, pod: Manifest, *, cpu: str, memory: str, at: str = "") -> None:
+        """What a metrics server does with a running pod. `at` (RFC 3339) is the window's end; empty: now.
+
+        The first measurement of all also brings the metrics API.
+        """
+        meta = {key: pod["metadata"].get(key) for key in ("name", "namespace", "labels")}
+        self.server.usage = self.server.usage or {}
+        self.server.usage[meta["namespace"], meta["name"]] = {
+            "metadata": meta,
+            "timestamp": at or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "window": "15s",
+            "containers": [{"name": "main", "usage": {"cpu": cpu, "memory": memory}}],
+        }
+
     def write_log(self, namespace: str, pod: str, container: str, text: str, *, at: str = "") -> None:
         """Append lines to a container's log. `at` is their timestamp (RFC 3339, nanoseconds); empty: now."""
         log = self.server.logs.setdefault((namespace, pod, container), Log())
@@ -306,6 +323,12 @@ class FakeGateway:
         self.server.enter()
         check_kind(ref.api_version, ref.kind)
         self.server.remove(ref)
+
+    def pod_usage(self, *, labels: Mapping[str, str]) -> Sequence[PodUsage]:
+        self.server.enter()
+        if self.server.usage is None:
+            raise NotFound("the server could not find the requested resource", status=404, reason="NotFound")
+        return tuple(read_usage(one for one in self.server.usage.values() if _selected(one, "", labels)))
 
     def read_log(self, *, namespace: str, pod: str, container: str, limit_bytes: int) -> bytes:
         self.server.enter()

@@ -8,7 +8,21 @@ from typing import Any
 
 from aiohttp import web
 
-from . import apply, custom, discovery, errors, expiry, listing, patch, present, rbac, reviews, subresources, watch
+from . import (
+    apply,
+    custom,
+    discovery,
+    errors,
+    expiry,
+    listing,
+    metrics,
+    patch,
+    present,
+    rbac,
+    reviews,
+    subresources,
+    watch,
+)
 from . import request as asked
 from .call import SYSTEM, Call, Identity
 from .context import Api
@@ -106,8 +120,8 @@ class Handlers:
         self._check_verb(target, verb)
         if target.resource.group in REVIEW_GROUPS:
             return await reviews.serve(self.api, request, target)
-        if target.resource.group == "metrics.k8s.io":
-            return await self._metrics(request, target)
+        if target.resource.group == metrics.GROUP:
+            return metrics.serve(self.api, request, target)
         if target.subresource:
             served = await subresources.serve(self.api, request, target, verb)
             if served is not None:
@@ -116,24 +130,6 @@ class Handlers:
         if target.resource.key == "endpoints" and not answer.prepared:
             answer.headers.add("Warning", f'299 - "{OLD_ENDPOINTS}"')
         return answer
-
-    async def _metrics(self, request: web.Request, target: Target) -> web.StreamResponse:
-        if self.node is None:
-            raise errors.ApiError(503, "ServiceUnavailable", "no node measures anything here")
-        items = self.node.node_usage() if target.resource.plural == "nodes" else self.node.pod_usage()
-        wanted = listing.predicate_for(request, target)
-        items = [i for i in items if target.namespace in ("", i["metadata"].get("namespace", ""))]
-        if target.name:
-            found = next((item for item in items if item["metadata"]["name"] == target.name), None)
-            if found is None:
-                raise errors.not_found(f"{target.resource.kind}.{target.resource.group}", "", target.name)
-            return json_answer(found)
-        head = {
-            "kind": f"{target.resource.kind}List",
-            "apiVersion": target.resource.api_version,
-            "metadata": {},
-        }
-        return json_answer({**head, "items": [i for i in items if wanted is None or wanted(i)]})
 
     @staticmethod
     def _verb(request: web.Request, target: asked.PathParts) -> str:

@@ -93,6 +93,7 @@ def row(
     everyone: bool = False,
     generation: bool = False,
     stored_as: str = "",
+    singular: str | None = None,
 ) -> Resource:
     group, _, version = group_version.rpartition("/")
     return Resource(
@@ -100,7 +101,7 @@ def row(
         version=version,
         kind=kind,
         plural=plural or kind.lower() + "s",
-        singular=kind.lower(),
+        singular=kind.lower() if singular is None else singular,
         namespaced=namespaced,
         short_names=tuple(short.split()),
         verbs=verbs,
@@ -166,8 +167,8 @@ BUILT_IN: tuple[Resource, ...] = (
     ),
     row("coordination.k8s.io/v1", "Lease"),
     row("discovery.k8s.io/v1", "EndpointSlice", generation=True),
-    row("metrics.k8s.io/v1beta1", "NodeMetrics", "nodes", namespaced=GLOBAL, verbs=READ),
-    row("metrics.k8s.io/v1beta1", "PodMetrics", "pods", verbs=READ),
+    row("metrics.k8s.io/v1beta1", "NodeMetrics", "nodes", namespaced=GLOBAL, verbs=READ, singular=""),
+    row("metrics.k8s.io/v1beta1", "PodMetrics", "pods", verbs=READ, singular=""),
 )
 
 

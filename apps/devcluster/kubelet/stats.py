@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
 
 from apps.devcluster.client import Object
 from apps.devcluster.kubelet.context import NodeContext
 from apps.devcluster.kubelet.pod import PodWorker
 from apps.devcluster.kubelet.usage import SAMPLE_SECONDS, Sample
-from apps.devcluster.loops import now
+from apps.devcluster.loops import now, rfc3339
+from apps.devcluster.quantities import spell
 
 
 def pod_metrics(context: NodeContext, workers: Iterable[PodWorker]) -> list[Object]:
-    """PodMetrics of all running pods."""
+    """PodMetrics of all running pods, but for those too young to have been measured over a window."""
     items = []
     for worker in workers:
-        if samples := context.usage.of_pod(worker.uid):
-            meta = {key: worker.pod["metadata"].get(key) for key in ("name", "namespace", "labels")}
+        if samples := context.usage.rates_of_pod(worker.uid):
             containers = [{"name": name, "usage": _usage(sample)} for name, sample in samples.items()]
-            items.append({"metadata": meta, **_window(), "containers": containers})
+            earliest = min(samples.values(), key=lambda sample: sample.taken)
+            items.append({**_head(worker.pod["metadata"], earliest), "containers": containers})
     return items
 
 
@@ -29,9 +30,10 @@ def node_metrics(context: NodeContext, workers: Iterable[PodWorker]) -> list[Obj
     """NodeMetrics: the sum over a node's containers, since several declared nodes share one host."""
     totals: dict[str, list[Sample]] = {name: [] for name in context.nodes if name not in context.lost}
     for worker in workers:
-        totals[worker.node] += context.usage.of_pod(worker.uid).values()
+        totals[worker.node] += context.usage.rates_of_pod(worker.uid).values()
     return [
-        {"metadata": {"name": name}, **_window(), "usage": _usage(_sum(samples))} for name, samples in totals.items()
+        {**_head(context.nodes[name]["metadata"], total := _sum(samples)), "usage": _usage(total)}
+        for name, samples in totals.items()
     ]
 
 
@@ -50,7 +52,8 @@ def summary(context: NodeContext, workers: Iterable[PodWorker], node: str) -> Ob
 
 
 def _sum(samples: list[Sample]) -> Sample:
-    total = Sample(0, 0, taken=max((sample.taken for sample in samples), default=time.time()))
+    window = max((sample.window for sample in samples), default=SAMPLE_SECONDS)
+    total = Sample(0, 0, window=window, taken=max((sample.taken for sample in samples), default=time.time()))
     for sample in samples:
         total.cpu_seconds += sample.cpu_seconds
         total.nanocores += sample.nanocores
@@ -66,9 +69,22 @@ def _stats(sample: Sample) -> Object:
     return {"cpu": cpu, "memory": {"time": at, "workingSetBytes": bytes_held, "rssBytes": bytes_held}}
 
 
+def _head(about: Object, sample: Sample) -> Object:
+    """What both kinds begin with. As metrics-server writes it: created when asked for, timed when measured."""
+    meta = {key: about[key] for key in ("name", "namespace", "labels") if about.get(key)}
+    return {
+        "metadata": {**meta, "creationTimestamp": now()},
+        "timestamp": rfc3339(sample.taken),
+        "window": _go_duration(sample.window),
+    }
+
+
 def _usage(sample: Sample) -> dict[str, str]:
-    return {"cpu": f"{sample.nanocores}n", "memory": f"{sample.memory_bytes // 1024}Ki"}
+    cores = Decimal(sample.nanocores).scaleb(-9)
+    return {"cpu": spell(cores), "memory": spell(Decimal(sample.memory_bytes), binary=True)}
 
 
-def _window() -> dict[str, Any]:
-    return {"timestamp": now(), "window": f"{SAMPLE_SECONDS:.0f}s"}
+def _go_duration(seconds: float) -> str:
+    """As Go prints one, in milliseconds: 1.004s, 1s, 512ms."""
+    thousandths = round(seconds * 1000)
+    return f"{thousandths}ms" if thousandths < 1000 else f"{thousandths / 1000:g}s"

@@ -27,6 +27,7 @@ class Sample:
     cpu_seconds: float
     nanocores: int = 0
     memory_bytes: int = 0
+    window: float = 0.0  # seconds that `nanocores` are the mean of; none after the first look
     taken: float = field(default_factory=time.time)
 
 
@@ -78,6 +79,12 @@ class Usage:
         """The last sample of each running container of a pod."""
         return {name: w.sample for (u, name), w in self._watched.items() if u == uid and w.sample}
 
+    def rates_of_pod(self, uid: str) -> dict[str, Sample]:
+        """As `of_pod`, once every running container has been looked at twice; nothing before."""
+        samples = {name: watched.sample for (u, name), watched in self._watched.items() if u == uid}
+        found = {name: sample for name, sample in samples.items() if sample and sample.window}
+        return found if len(found) == len(samples) else {}
+
     async def run(self) -> None:
         """Sample for ever; asleep while nothing runs."""
         while True:
@@ -96,9 +103,9 @@ class Usage:
             watched.run.oom_marked = True
             watched.run.kill()
         if before is None:
-            watched.sample = Sample(at, cpu, 0, memory)
+            watched.sample = Sample(at, cpu, memory_bytes=memory)
         elif at - before.at >= SAMPLE_SECONDS / 2:
             cores = max(0.0, cpu - before.cpu_seconds) / (at - before.at)
-            watched.sample = Sample(at, cpu, int(cores * 1e9), memory)
+            watched.sample = Sample(at, cpu, int(cores * 1e9), memory, at - before.at)
         else:
             before.memory_bytes = memory

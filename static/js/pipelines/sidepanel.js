@@ -1,10 +1,17 @@
-// The panel of one task of a run: drawn by the server, fetched anew when the task moved on. The log in it is the job page's.
+// The panel of one task of a run: drawn by the server, fetched anew when the task moved on. Log and usage are the job page's.
 import { mount as mountLog } from "cube/joblogs";
 import { fetchFragment } from "cube/refresh";
+import { mount as mountUsage } from "cube/usage";
+
+// What lives on in the panel while it shows the same job: `of` is the address that tells which.
+const ISLANDS = [
+  { selector: "[data-job-log]", of: "socket", mount: mountLog },
+  { selector: "[data-usage]", of: "url", mount: mountUsage },
+];
 
 export class SidePanel {
   constructor(element, url) {
-    Object.assign(this, { element, url, shown: null, said: "", log: null, turn: 0, cameFrom: null, isOld: false });
+    Object.assign(this, { element, url, shown: null, said: "", islands: {}, turn: 0, cameFrom: null, isOld: false });
     element.addEventListener("toggle", () => this.isOld && this.#refresh(), { capture: true });
     element.addEventListener("click", (event) => event.target.closest("[data-panel-close]") && this.close());
     element.addEventListener("keydown", (event) => event.key === "Escape" && !event.target.closest("input, [data-logview]") && this.close());
@@ -28,7 +35,7 @@ export class SidePanel {
 
   close() {
     this.turn += 1;
-    this.#endLog();
+    this.#end(ISLANDS);
     this.shown = null;
     this.element.hidden = true;
     this.element.replaceChildren();
@@ -59,25 +66,32 @@ export class SidePanel {
     if (fresh && mine === this.turn) this.#draw(fresh);
   }
 
-  /** What is being read stays: a log of the same job is not opened again. */
+  /** What is being read stays: log and usage of the same job are not opened again. */
   #draw(fresh) {
-    const before = this.element.querySelector("[data-job-log]");
-    const after = fresh.querySelector("[data-job-log]");
-    const isSame = before && after && before.dataset.socket === after.dataset.socket;
+    const kept = ISLANDS.filter(({ selector, of }) => {
+      const [before, after] = [this.element.querySelector(selector), fresh.querySelector(selector)];
+      const isSame = before && after && before.dataset[of] === after.dataset[of];
+      if (isSame) after.replaceWith(before);
+      return isSame;
+    });
     const open = this.element.querySelector("details[open]")?.dataset.name;
-    if (isSame) after.replaceWith(before);
-    else this.#endLog();
+    this.#end(ISLANDS.filter((island) => !kept.includes(island)));
     this.element.replaceChildren(...document.adoptNode(fresh.body).childNodes);
     const again = open && this.element.querySelector(`details[data-name="${CSS.escape(open)}"]`);
     if (again) again.open = true;
     const event = new CustomEvent("htmx:load", { bubbles: true, detail: { elt: this.element } });
     document.body.dispatchEvent(event);
     globalThis.htmx?.process(this.element);
-    if (after && !isSame) this.log = mountLog(this.element.querySelector("[data-job-log]"));
+    for (const { selector, mount } of ISLANDS) {
+      const found = this.element.querySelector(selector);
+      if (found) this.islands[selector] ??= mount(found);
+    }
   }
 
-  #endLog() {
-    this.log?.close();
-    this.log = null;
+  #end(islands) {
+    for (const { selector } of islands) {
+      this.islands[selector]?.close();
+      delete this.islands[selector];
+    }
   }
 }
