@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import structlog
 from django.db import transaction
 from django.db.models import Prefetch
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from apps.core.errors import DomainError
 from apps.jobs import services as jobs
@@ -163,7 +163,8 @@ def finish_if_done(look: Pass) -> None:
     elif run.status == RunStatus.STOPPING:
         _finish(look, RunStatus.FAILED if run.reason == Why.TIMEOUT else RunStatus.STOPPED, run.reason, run.message)
     elif run.failed_tasks:
-        _finish(look, RunStatus.FAILED, Why.TASKS, _("%(count)d tasks failed.") % {"count": run.failed_tasks})
+        words = ngettext("%(count)d task failed.", "%(count)d tasks failed.", run.failed_tasks)
+        _finish(look, RunStatus.FAILED, Why.TASKS, words % {"count": run.failed_tasks})
     else:
         _finish(look, RunStatus.SUCCEEDED, Why.IGNORED if run.ignored_tasks else "", "")
 

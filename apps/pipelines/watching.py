@@ -136,24 +136,29 @@ class Chart:
 
 def chart_of(run: Run, lines: Iterable[Line]) -> Chart | None:
     """None when nothing has started."""
-    started = sorted((line for line in lines if line.row.started_at), key=lambda line: (line.row.started_at, line.key))
+    started = sorted((line for line in lines if line.row.started_at), key=lambda line: (_start(line), line.key))
     if not started:
         return None
-    begin = min([run.started_at or started[0].row.started_at, *(_ready(line) for line in started)])
+    begin = min([run.started_at or _start(started[0]), *(_ready(line) for line in started)])
     end = max(line.row.finished_at or timezone.now() for line in started)
     span = max(1.0, (end - begin).total_seconds())
     return Chart([_bar(line, begin, span) for line in started], span)
 
 
 def _ready(line: Line) -> datetime:
-    return min(line.row.ready_at or line.row.started_at, line.row.started_at)
+    return line.row.ready_at or line.row.started_at
+
+
+def _start(line: Line) -> datetime:
+    """A cluster tells whole seconds, rounded down; nothing began before it was ready."""
+    return max(line.row.started_at, _ready(line))
 
 
 def _bar(line: Line, begin: datetime, span: float) -> Bar:
     def percent(moment: datetime) -> float:
         return round(100 * (moment - begin).total_seconds() / span, 2)
 
-    left = percent(line.row.started_at)
+    left = percent(_start(line))
     right = percent(line.row.finished_at or timezone.now())
     return Bar(line, left, max(0.4, round(right - left, 2)), round(left - percent(_ready(line)), 2))
 

@@ -163,6 +163,14 @@ class TestWatching:
             ("b", 60.0, 40.0, 0.0),
         ]
 
+    def test_no_bar_begins_before_its_task_was_ready(self, begun):
+        run = begun()
+        TaskRun.objects.filter(run=run, key="b").update(ready_at=after(13), started_at=after(12), finished_at=after(20))
+
+        chart = watching.chart_of(run, watching.lines_of(run, graph_of(run)))
+
+        assert [(bar.line.key, bar.left, bar.width, bar.waited) for bar in chart.bars][1] == ("b", 65.0, 35.0, 0.0)
+
     def test_of_too_many_tasks_the_most_urgent_are_listed(self):
         rows = [TaskRun(key=f"t{n}", status="failed" if n == 350 else "succeeded") for n in range(400)]
 
