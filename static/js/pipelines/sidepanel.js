@@ -12,7 +12,9 @@ const ISLANDS = [
 export class SidePanel {
   constructor(element, url) {
     Object.assign(this, { element, url, shown: null, said: "", islands: {}, turn: 0, cameFrom: null, isOld: false });
-    element.addEventListener("toggle", () => this.isOld && this.#refresh(), { capture: true });
+    const makeUpFor = () => this.shown && this.isOld && this.#refresh();
+    element.addEventListener("toggle", makeUpFor, { capture: true });  // neither event bubbles
+    document.addEventListener("close", makeUpFor, { capture: true });
     element.addEventListener("click", (event) => event.target.closest("[data-panel-close]") && this.close());
     element.addEventListener("keydown", (event) => event.key === "Escape" && !event.target.closest("input, [data-logview]") && this.close());
     addEventListener("hashchange", () => this.#fromAddress());
@@ -51,9 +53,10 @@ export class SidePanel {
     if (this.shown && isNews) this.#refresh();
   }
 
-  /** Not while somebody chooses in a menu: a list drawn anew has forgotten what they chose. */
+  /** Not while somebody chooses in a menu or is asked: a list drawn anew has forgotten what they chose, and a form that
+   * waits for a yes would be gone. */
   #refresh() {
-    this.isOld = Boolean(this.element.querySelector("[data-menu][open]"));
+    this.isOld = Boolean(this.element.querySelector("[data-menu][open]") || document.querySelector("dialog[open]"));
     if (!this.isOld) this.#fetch();
   }
 
